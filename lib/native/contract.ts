@@ -1,0 +1,363 @@
+/**
+ * The addon's whole surface, in one file. A test compares it with what the addon exports.
+ *
+ * Rules that hold for everything here:
+ * - All libtorch work runs on one compute thread, in the order of the calls. A method that returns `void` or a handle only
+ *   enqueues; a method that returns a promise settles when its work is done.
+ * - Arguments are checked at the call (`INVALID_ARGUMENT`, `DISPOSED` thrown synchronously as errors with a `code`). What
+ *   fails later on the compute thread (out of memory, a libtorch error) rejects the next promise.
+ * - `dispose()` is idempotent; it releases the memory after the work already enqueued. Any later use throws `DISPOSED`.
+ */
+
+/** How this addon was built. */
+export interface BuildInfo {
+  /** libtorch version compiled against, such as "2.15.0". */
+  readonly libtorch: string;
+  /** Whether the parallel loops were compiled with OpenMP; without it every kernel is serial. */
+  readonly openmp: boolean;
+  /** Instruction set libtorch dispatches to, such as "AVX512". */
+  readonly cpuCapability: string;
+}
+
+export interface Disposable {
+  dispose(): void;
+  readonly disposed: boolean;
+}
+
+/** Stops work between layers: the promise of the call it was given to rejects with code `ABORTED`. Thread-safe, never reset. */
+export interface AbortFlag {
+  abort(): void;
+  readonly aborted: boolean;
+}
+
+/** A flat fp32 vector in native memory. */
+export interface Vector extends Disposable {
+  readonly length: number;
+  /** Copies `values` (length must match `[offset, offset + values.length)`) at the call; the caller may change them after. */
+  set(values: Float32Array, offset?: number): void;
+  /** Values `[offset, offset + count)`; everything by default. */
+  read(offset?: number, count?: number): Promise<Float32Array>;
+  fill(value: number): void;
+  copyFrom(other: Vector): void;
+  /** A new vector with the same values. */
+  copy(): Vector;
+  /** this = a - b (the task vector). */
+  setDifference(a: Vector, b: Vector): void;
+  /** A new vector, this - other. */
+  minus(other: Vector): Vector;
+  /** this += scale * other. */
+  addScaled(other: Vector, scale: number): void;
+  scale(factor: number): void;
+  /** L2 norm in double precision, and how many elements are NaN or infinite (those are left out of the norm). */
+  norm(): Promise<{ norm: number; nonFinite: number }>;
+}
+
+/** One bit per element, with the thresholds it was made from. */
+export interface Mask extends Disposable {
+  readonly length: number;
+  /** One byte per element, 0 or 1. */
+  read(): Promise<Uint8Array>;
+  count(): Promise<number>;
+  /** One threshold per segment (NaN where the scores held a NaN: that segment's mask is then empty). */
+  thresholds(): Promise<Float32Array>;
+}
+
+export interface ImportanceOptions {
+  /** alpha1 of the paper: decay of the moving average of |w * g|. */
+  importanceDecay: number;
+  /** alpha2 of the paper: decay of the moving average of the uncertainty. */
+  uncertaintyDecay: number;
+  /** Where given, elements whose bit is 0 keep their averages. */
+  mask?: Mask;
+}
+
+/** Moving averages of importance and uncertainty; score = importance * uncertainty. */
+export interface ImportanceVectors {
+  importance: Vector;
+  uncertainty: Vector;
+}
+
+export interface AdamWVectors {
+  parameters: Vector;
+  gradients: Vector;
+  /** First and second moments. */
+  m: Vector;
+  v: Vector;
+}
+
+export interface AdamWOptions {
+  learningRate: number;
+  /** 1-based number of this update, for the bias correction. */
+  update: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  /** Gradients are scaled by min(1, maxGradNorm / (norm + 1e-6)); null: no clipping. */
+  maxGradNorm: number | null;
+  /** Importance of the clipped gradient, updated in the same pass, from the weight before or after the update. */
+  importance?: ImportanceVectors & ImportanceOptions & { reads: "before" | "after" };
+}
+
+export interface StepReport {
+  /** Norm of all gradients before clipping. NaN or infinite where the gradient is. */
+  gradNorm: number;
+  /** Count of NaN or infinite gradients. */
+  nonFinite: number;
+  /** False where the gradient was not finite: then nothing was changed. */
+  applied: boolean;
+}
+
+export interface SelectOptions {
+  /** Share of weights to keep, 0..1 (1 - delta of the paper). */
+  keepFraction: number;
+  /**
+   * "quantile": score `compare` the (1 - keepFraction) quantile, linear interpolation as torch.quantile, rank in double precision.
+   * "top-k": exactly round(keepFraction * n) elements, the largest; equal scores by lower index first.
+   */
+  by: "quantile" | "top-k";
+  /** Only for "quantile". */
+  compare: ">=" | ">";
+  /** Lengths of consecutive parts that get a threshold each; they add up to the vector's length. Default: one part. */
+  segments?: number[];
+}
+
+/** [weight of tauIn, weight of tauOut]. */
+export type WeightPair = readonly [number, number];
+
+export interface FusionTable {
+  onlyIn: WeightPair;
+  onlyOut: WeightPair;
+  both: WeightPair;
+  neither: WeightPair;
+}
+
+export interface FusionVectors {
+  /** Written: start + (wIn * tauIn + wOut * tauOut). May be the model's parameters; may not alias the others. */
+  parameters: Vector;
+  start: Vector;
+  tauIn: Vector;
+  tauOut: Vector;
+}
+
+export interface FusionReport {
+  /** False where a threshold or score is NaN: then parameters = start. */
+  fused: boolean;
+  onlyIn: number;
+  onlyOut: number;
+  both: number;
+  neither: number;
+}
+
+export interface TensorLayout {
+  /** PEFT key for an adapter ("base_model.model....lora_A.weight"), Hugging Face name in full-parameter mode. */
+  readonly name: string;
+  readonly shape: number[];
+  /** First element in the flat vector. */
+  readonly offset: number;
+}
+
+/** T5's hyperparameters, resolved from either form of config.json. */
+export interface T5Config {
+  vocabSize: number;
+  dModel: number;
+  dKv: number;
+  dFf: number;
+  numHeads: number;
+  numLayers: number;
+  numDecoderLayers: number;
+  relativeAttentionNumBuckets: number;
+  relativeAttentionMaxDistance: number;
+  layerNormEpsilon: number;
+  dropoutRate: number;
+  /** "relu": wi; "gelu_new" / "silu" gated: wi_0, wi_1. */
+  activation: "relu" | "gelu" | "gelu_new" | "silu";
+  gated: boolean;
+  /** True: the head is the embedding; a "lm_head.weight" in the file is then unexpected unless equal. */
+  tieWordEmbeddings: boolean;
+  /** Multiply the decoder's output by dModel ** -0.5 before the head. */
+  scaleDecoderOutputs: boolean;
+  padTokenId: number;
+  eosTokenId: number;
+  decoderStartTokenId: number;
+}
+
+export interface LoraConfig {
+  r: number;
+  alpha: number;
+  dropout: number;
+  /** scale = alpha / sqrt(r) instead of alpha / r. */
+  rsLora: boolean;
+  /** Names of modules as PEFT matches them: equal to the module's path or its last components ("q", "SelfAttention.q"). */
+  targetModules: string[];
+}
+
+export interface ModelOptions {
+  family: "t5";
+  config: T5Config;
+  /** Safetensors files that together hold the weights. */
+  files: string[];
+  /** Type of the frozen base weights in memory; arithmetic on activations is fp32 either way. */
+  baseType: "float32" | "bfloat16";
+  /** What trains: an adapter, or every weight (then `baseType` must be "float32"). */
+  trainable: ({ kind: "lora" } & LoraConfig) | { kind: "full" };
+  /** Overrides the config's dropout rate in training. */
+  baseDropout?: number;
+  /** Read all weights at load instead of mapping the files. */
+  copyWeights?: boolean;
+}
+
+/** Records laid end to end. Labels of -100 are not predicted. */
+export interface PackedBatch {
+  inputIds: Int32Array;
+  /** Tokens of each record; every one at least 1. */
+  inputLengths: Int32Array;
+  labels: Int32Array;
+  labelLengths: Int32Array;
+  /** One key per record, so that dropout belongs to the record wherever it stands in a batch. */
+  recordKeys: Uint32Array;
+}
+
+/** The counters that dropout is a function of. */
+export interface DropoutCounters {
+  seed: number;
+  task: number;
+  loop: number;
+  step: number;
+}
+
+export interface AccumulateOptions {
+  /** The loss is the sum over label tokens divided by this: the label tokens of the whole step. */
+  divisor: number;
+  /** Multiplies the loss before the backward pass; the reported loss is without it. */
+  lossScale: number;
+  /** null: no dropout anywhere. */
+  dropout: DropoutCounters | null;
+  abort?: AbortFlag;
+}
+
+export interface LossReport {
+  /** Sum of the cross entropies over label tokens, in double precision. */
+  lossSum: number;
+  labelTokens: number;
+}
+
+export interface GenerateOptions {
+  inputIds: Int32Array;
+  inputLengths: Int32Array;
+  maxNewTokens: number;
+  /** The end token cannot be chosen for the first n new tokens. Default 0. */
+  minNewTokens?: number;
+  /** null: never stop before maxNewTokens. Default: the config's. */
+  eosTokenId?: number | null;
+  abort?: AbortFlag;
+}
+
+export interface ScoreOptions {
+  inputIds: Int32Array;
+  inputLengths: Int32Array;
+  /** All options' tokens end to end. */
+  optionIds: Int32Array;
+  optionLengths: Int32Array;
+  /** For each option, the index of its prompt. */
+  optionPrompts: Int32Array;
+  abort?: AbortFlag;
+}
+
+export interface Model extends Disposable {
+  /** The tensors of the flat vector: adapter tensors in PEFT's state-dict order, or all weights. */
+  readonly layout: TensorLayout[];
+  /** The trainable parameters; the same handle at every access, owned by the model. */
+  readonly parameters: Vector;
+  readonly gradients: Vector;
+  /** Adds d(lossScale * lossSum / divisor) / d(parameters) to `gradients`. */
+  accumulate(batch: PackedBatch, options: AccumulateOptions): Promise<LossReport>;
+  /** Per record: sum of the cross entropies over its label tokens. No dropout, no gradients. */
+  loss(batch: PackedBatch, abort?: AbortFlag): Promise<Float64Array>;
+  /** Logits at every label position, [label tokens (also of -100 labels), vocabulary] row by row. No dropout. */
+  logits(batch: PackedBatch): Promise<Float32Array>;
+  /** Greedy generation: the new tokens of each prompt, up to and including the end token. */
+  generate(options: GenerateOptions): Promise<Int32Array[]>;
+  /** Sum of log p(token | prompt, earlier option tokens) for each option. */
+  scoreOptions(options: ScoreOptions): Promise<Float64Array>;
+  /** Folds the adapter into the base weights; training and adapter changes are refused until unmerged. LoRA only. */
+  mergeAdapter(): void;
+  /** Restores the base weights bit for bit. */
+  unmergeAdapter(): void;
+}
+
+export type StoredType = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
+
+export interface StoredTensor {
+  readonly name: string;
+  readonly type: string;
+  readonly shape: number[];
+  readonly byteLength: number;
+}
+
+/** A memory-mapped safetensors file, checked as a whole when opened. */
+export interface SafetensorsFile extends Disposable {
+  readonly path: string;
+  /** In file order of their data. */
+  readonly tensors: StoredTensor[];
+  readonly metadata: Record<string, string>;
+  /** Values converted to fp32 (floating types and integers). */
+  readFloat32(name: string): Promise<Float32Array>;
+  /** The stored bytes, copied. */
+  readBytes(name: string): Promise<Uint8Array>;
+  /** Converts and copies into `vector` at `offset`. */
+  readInto(name: string, vector: Vector, offset: number): void;
+}
+
+export interface TensorToWrite {
+  name: string;
+  shape: number[];
+  /** Values are rounded to nearest even for F16 and BF16. */
+  type: "F32" | "F16" | "BF16";
+  /** A vector's slice starting at `offset` (default 0), or values copied at the call. */
+  from: Vector | Float32Array;
+  offset?: number;
+}
+
+export interface Addon {
+  readonly build: BuildInfo;
+  /** Threads used inside one operation. Takes effect for the work enqueued after it. */
+  setThreads(threads: number): void;
+  getThreads(): Promise<number>;
+  createAbortFlag(): AbortFlag;
+  /** A vector of zeros. */
+  createVector(length: number): Vector;
+
+  /** Updates both averages from |weights * gradients|. */
+  updateImportance(
+    into: ImportanceVectors,
+    weights: Vector,
+    gradients: Vector,
+    options: ImportanceOptions,
+  ): void;
+  /** A new vector: importance * uncertainty. */
+  score(of: ImportanceVectors): Vector;
+  /** Exact quantiles (0..1 each) of one vector, torch.quantile's linear interpolation. */
+  quantiles(values: Vector, at: number[]): Promise<Float64Array>;
+  select(scores: Vector, options: SelectOptions): Mask;
+  /** A mask from given bytes (0 or 1), without thresholds. */
+  createMask(bits: Uint8Array): Mask;
+  fuse(vectors: FusionVectors, masks: { in: Mask; out: Mask }, table: FusionTable): Promise<FusionReport>;
+  /**
+   * Weights softmax over {in, out} of the min-max normalised scores at temperature `temperature`. Where `weights` is given, they are
+   * written there as well.
+   */
+  fuseAdaptive(
+    vectors: FusionVectors,
+    scores: { in: Vector; out: Vector },
+    temperature: number,
+    weights?: { in: Vector; out: Vector },
+  ): Promise<{ fused: boolean }>;
+  /** Norm, clip, AdamW and, where asked, importance. Nothing changes where a gradient is not finite. */
+  adamwStep(vectors: AdamWVectors, options: AdamWOptions): Promise<StepReport>;
+
+  loadModel(options: ModelOptions): Promise<Model>;
+  openSafetensors(path: string): Promise<SafetensorsFile>;
+  /** Writes beside `path` and renames; a reader of the old file keeps the old content. */
+  writeSafetensors(path: string, tensors: TensorToWrite[], metadata?: Record<string, string>): Promise<void>;
+}

@@ -1,0 +1,59 @@
+// Reader and writer of the safetensors format (huggingface/safetensors, format description in its README). The reader maps the file and checks
+// it as a whole when opening: what it accepts and refuses is listed in docs/safetensors.md.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rkif {
+
+// The file breaks the format; the message names the file and says what was found and expected.
+struct CheckpointInvalid : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct StoredTensor {
+  std::string name;
+  std::string type;  // "F32", "BF16", ...
+  std::vector<int64_t> shape;
+  const std::byte* data;  // in the map; may not be aligned to the element size
+  size_t byte_length;
+};
+
+class SafetensorsFile {
+ public:
+  // Maps the file, or, with copy, reads it into memory (then truncation of the file by somebody else cannot hurt).
+  static std::shared_ptr<SafetensorsFile> open(const std::string& path, bool copy = false);
+  virtual ~SafetensorsFile() = default;
+
+  virtual const std::string& path() const = 0;
+  virtual const std::vector<StoredTensor>& tensors() const = 0;  // in the order of their data
+  virtual const std::map<std::string, std::string>& metadata() const = 0;
+  // Throws CheckpointInvalid naming file and tensor where there is none.
+  virtual const StoredTensor& find(std::string_view name) const = 0;
+};
+
+// Bytes of one element; 0 for an unknown type.
+size_t element_size(std::string_view type);
+
+// Converts `count` elements starting at element `first` to fp32. Floating types and integers; throws CheckpointInvalid otherwise.
+void convert_to_float(const StoredTensor& tensor, int64_t first, int64_t count, float* out);
+
+struct TensorToWrite {
+  std::string name;
+  std::string type;  // "F32", "F16", "BF16"
+  std::vector<int64_t> shape;
+  const float* values;  // rounded to nearest even for the 16-bit types
+};
+
+// Writes to a temporary file beside `path`, flushes it to the disk and renames. Data in the order given, offsets contiguous, header padded with spaces to a
+// multiple of 8. Same input, same bytes.
+void write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
+                       const std::map<std::string, std::string>& metadata);
+
+}  // namespace rkif
