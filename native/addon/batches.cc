@@ -1,0 +1,97 @@
+#include "addon/batches.h"
+
+#include <string>
+
+#include "addon/abort_flag.h"
+#include "addon/errors.h"
+
+namespace rkif::addon {
+
+namespace {
+
+std::vector<int32_t> read_ids(const Argument& argument, int64_t vocab_size, bool labels) {
+  std::vector<int32_t> ids = argument.int32s();
+  for (size_t i = 0; i < ids.size(); ++i)
+    if ((ids[i] < 0 || ids[i] >= vocab_size) && !(labels && ids[i] == -100))
+      throw invalid_argument(argument.env(), argument.name + "[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +
+                                                 ", expected a token id below the vocabulary size " +
+                                                 std::to_string(vocab_size) + (labels ? ", or -100" : ""));
+  return ids;
+}
+
+// Lengths of at least 1 that add up to the ids.
+std::vector<int32_t> read_lengths(const Argument& argument, size_t ids, const char* ids_name) {
+  std::vector<int32_t> lengths = argument.int32s();
+  int64_t sum = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    if (lengths[i] < 1)
+      throw invalid_argument(argument.env(), argument.name + "[" + std::to_string(i) + "] is " +
+                                                 std::to_string(lengths[i]) + ", expected at least 1");
+    sum += lengths[i];
+  }
+  if (sum != static_cast<int64_t>(ids))
+    throw invalid_argument(argument.env(), argument.name + " add up to " + std::to_string(sum) + ", but " + ids_name +
+                                               " has " + std::to_string(ids));
+  return lengths;
+}
+
+void same_count(const Argument& argument, size_t found, size_t expected, const char* of) {
+  if (found != expected)
+    throw invalid_argument(argument.env(), argument.name + " has " + std::to_string(found) + " entries, expected " +
+                                               std::to_string(expected) + ", one for each " + of);
+}
+
+void not_empty(const Argument& argument, size_t count) {
+  if (count == 0) throw invalid_argument(argument.env(), argument.name + " is empty, expected at least one entry");
+}
+
+}  // namespace
+
+Batch read_batch(const Argument& batch, int64_t vocab_size) {
+  Batch result;
+  result.input_ids = read_ids(batch["inputIds"], vocab_size, false);
+  result.input_lengths = read_lengths(batch["inputLengths"], result.input_ids.size(), "inputIds");
+  result.labels = read_ids(batch["labels"], vocab_size, true);
+  result.label_lengths = read_lengths(batch["labelLengths"], result.labels.size(), "labels");
+  result.record_keys = batch["recordKeys"].uint32s();
+  not_empty(batch["inputLengths"], result.input_lengths.size());
+  same_count(batch["labelLengths"], result.label_lengths.size(), result.input_lengths.size(), "record");
+  same_count(batch["recordKeys"], result.record_keys.size(), result.input_lengths.size(), "record");
+  return result;
+}
+
+GenerateOptions read_generate_options(const Argument& options, int64_t vocab_size, int64_t default_eos) {
+  GenerateOptions result;
+  result.input_ids = read_ids(options["inputIds"], vocab_size, false);
+  result.input_lengths = read_lengths(options["inputLengths"], result.input_ids.size(), "inputIds");
+  not_empty(options["inputLengths"], result.input_lengths.size());
+  result.max_new_tokens = options["maxNewTokens"].integer(1);
+  if (!options["minNewTokens"].missing()) result.min_new_tokens = options["minNewTokens"].integer(0);
+  Argument eos = options["eosTokenId"];
+  result.eos_token_id = eos.missing() ? default_eos : eos.value.IsNull() ? -1 : eos.integer(0);
+  if (result.eos_token_id >= vocab_size) eos.refuse("an id below the vocabulary size " + std::to_string(vocab_size));
+  result.abort = AbortHandle::optional(options["abort"]);
+  return result;
+}
+
+ScoreOptions read_score_options(const Argument& options, int64_t vocab_size) {
+  ScoreOptions result;
+  result.input_ids = read_ids(options["inputIds"], vocab_size, false);
+  result.input_lengths = read_lengths(options["inputLengths"], result.input_ids.size(), "inputIds");
+  not_empty(options["inputLengths"], result.input_lengths.size());
+  result.option_ids = read_ids(options["optionIds"], vocab_size, false);
+  result.option_lengths = read_lengths(options["optionLengths"], result.option_ids.size(), "optionIds");
+  not_empty(options["optionLengths"], result.option_lengths.size());
+  Argument prompts = options["optionPrompts"];
+  result.option_prompts = prompts.int32s();
+  same_count(prompts, result.option_prompts.size(), result.option_lengths.size(), "option");
+  for (size_t i = 0; i < result.option_prompts.size(); ++i)
+    if (result.option_prompts[i] < 0 || result.option_prompts[i] >= static_cast<int64_t>(result.input_lengths.size()))
+      throw invalid_argument(options.env(), prompts.name + "[" + std::to_string(i) + "] is " +
+                                                std::to_string(result.option_prompts[i]) + ", expected the index of one of " +
+                                                std::to_string(result.input_lengths.size()) + " prompts");
+  result.abort = AbortHandle::optional(options["abort"]);
+  return result;
+}
+
+}  // namespace rkif::addon

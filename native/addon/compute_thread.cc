@@ -1,0 +1,64 @@
+#include "addon/compute_thread.h"
+
+#include <utility>
+
+namespace rkif::addon {
+
+ComputeThread& ComputeThread::instance() {
+  // Never destroyed: worker threads may still unload while static destructors run.
+  static ComputeThread* thread = new ComputeThread;
+  return *thread;
+}
+
+void ComputeThread::add_owner() {
+  std::lock_guard lock(mutex_);
+  if (owners_++ == 0) {
+    stop_ = false;
+    thread_ = std::thread([this] { loop(); });
+  }
+}
+
+void ComputeThread::remove_owner(const void* owner) {
+  std::deque<Job> dropped;
+  std::thread last;
+  {
+    std::unique_lock lock(mutex_);
+    std::deque<Job> kept;
+    for (auto& job : queue_) (job.owner == owner ? dropped : kept).push_back(std::move(job));
+    queue_ = std::move(kept);
+    idle_.wait(lock, [&] { return running_for_ != owner; });
+    if (--owners_ == 0) {
+      stop_ = true;
+      last = std::move(thread_);
+    }
+  }
+  wake_.notify_all();
+  if (last.joinable()) last.join();
+}
+
+void ComputeThread::enqueue(const void* owner, std::function<void()> job) {
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back({owner, std::move(job)});
+  }
+  wake_.notify_one();
+}
+
+void ComputeThread::loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+    if (stop_) return;
+    Job job = std::move(queue_.front());
+    queue_.pop_front();
+    running_for_ = job.owner;
+    lock.unlock();
+    job.run();
+    job.run = nullptr;  // what it captured is released here, not under the lock
+    lock.lock();
+    running_for_ = nullptr;
+    idle_.notify_all();
+  }
+}
+
+}  // namespace rkif::addon

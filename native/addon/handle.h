@@ -1,0 +1,91 @@
+// What the JS classes share: an object that holds native state until dispose() or garbage collection, recognised by a type tag, so that a foreign
+// or disposed object is an error and never a crash.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/environment.h"
+#include "addon/errors.h"
+
+namespace rkif::addon {
+
+// Self: the class; State: what it holds. Self provides `static const napi_type_tag kTag`, `static constexpr const char* kName`,
+// `static Napi::FunctionReference& constructor(Environment&)`.
+template <typename Self, typename State>
+class Handle : public Napi::ObjectWrap<Self> {
+ public:
+  // Only native code makes handles: JS has no External to pass.
+  explicit Handle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Self>(info) {
+    if (info.Length() != 1 || !info[0].IsExternal())
+      throw invalid_argument(info.Env(), std::string(Self::kName) + " cannot be constructed: use the addon's functions");
+    state_ = std::move(*info[0].As<Napi::External<std::shared_ptr<State>>>().Data());
+    environment_ = &Environment::of(info.Env());
+    closing_ = environment_->closing;
+    info.This().As<Napi::Object>().TypeTag(&Self::kTag);
+  }
+
+  // Lets the compute thread release what this held, after the work already enqueued.
+  ~Handle() override { release(); }
+
+  static Napi::Object create(Napi::Env env, std::shared_ptr<State> state) {
+    auto external = Napi::External<std::shared_ptr<State>>::New(env, &state);
+    return Self::constructor(Environment::of(env)).New({external});
+  }
+
+  // The state behind an argument.
+  static std::shared_ptr<State> from(const Argument& argument) {
+    if (!argument.value.IsObject() || !argument.value.template As<Napi::Object>().CheckTypeTag(&Self::kTag))
+      argument.refuse(std::string("a ") + Self::kName);
+    Self* self = Napi::ObjectWrap<Self>::Unwrap(argument.value.template As<Napi::Object>());
+    if (!self->state_) throw disposed(argument.env(), argument.name);
+    return self->state_;
+  }
+
+  Napi::Value get_disposed(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), !state_); }
+
+ protected:
+  std::shared_ptr<State> state(Napi::Env env) const {
+    if (!state_) throw disposed(env, std::string("this ") + Self::kName);
+    return state_;
+  }
+
+  void release() {
+    if (!state_) return;
+    // Finalizers may run after the environment's own data is gone; `closing_` outlives it.
+    if (!closing_->load()) environment_->enqueue([state = state_]() mutable { state.reset(); });
+    state_.reset();
+  }
+
+  std::shared_ptr<State> state_;
+
+ private:
+  Environment* environment_ = nullptr;
+  std::shared_ptr<std::atomic<bool>> closing_;
+};
+
+// A JS array made now, filled on the compute thread, and given to the promise: no copy on the event loop.
+template <typename Array>
+struct Target {
+  Array array;
+  std::shared_ptr<Napi::ObjectReference> reference;
+  typename std::remove_pointer_t<decltype(std::declval<Array>().Data())>* data;
+
+  Target(Napi::Env env, size_t length)
+      : array(Array::New(env, length)),
+        reference(std::make_shared<Napi::ObjectReference>(Napi::Persistent(array.template As<Napi::Object>()))),
+        data(array.Data()) {}
+  // For Environment::promise.
+  auto convert() const {
+    return [reference = reference](Napi::Env, auto&) -> Napi::Value { return reference->Value(); };
+  }
+};
+
+// Result type of work that yields nothing.
+struct Done {};
+inline Napi::Value to_undefined(Napi::Env env, Done&) { return env.Undefined(); }
+
+}  // namespace rkif::addon

@@ -1,0 +1,134 @@
+#include "addon/mask.h"
+
+#include <ATen/ops/empty.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "addon/vector.h"
+#include "kernels/select.h"
+
+namespace rkif::addon {
+
+const napi_type_tag MaskHandle::kTag = {0x7a1d0f6e52b84c10, 0x9c3be24d81f05a02};
+
+void MaskHandle::define(Napi::Env env) {
+  Napi::Function cls =
+      DefineClass(env, kName,
+                  {InstanceAccessor<&MaskHandle::length>("length"), InstanceAccessor<&MaskHandle::get_disposed>("disposed"),
+                   InstanceMethod<&MaskHandle::read>("read"), InstanceMethod<&MaskHandle::count>("count"),
+                   InstanceMethod<&MaskHandle::thresholds>("thresholds"),
+                   InstanceMethod<&MaskHandle::dispose>("dispose")});
+  Environment::of(env).mask_class = Napi::Persistent(cls);
+}
+
+std::shared_ptr<MaskState> MaskHandle::of_length(const Argument& argument, int64_t length) {
+  auto state = from(argument);
+  if (state->length != length)
+    throw invalid_argument(argument.env(), argument.name + " has " + std::to_string(state->length) +
+                                               " elements, expected " + std::to_string(length));
+  return state;
+}
+
+Napi::Value MaskHandle::length(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(state(info.Env())->length));
+}
+
+Napi::Value MaskHandle::read(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  Target<Napi::Uint8Array> target(info.Env(), self->length);
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(),
+          [self, data = target.data] {
+            if (self->length > 0) std::memcpy(data, self->data(), self->length);
+            return Done{};
+          },
+          target.convert());
+}
+
+Napi::Value MaskHandle::count(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(), [self] { return std::accumulate(self->data(), self->data() + self->length, int64_t{0}); },
+          [](Napi::Env env, int64_t count) -> Napi::Value { return Napi::Number::New(env, static_cast<double>(count)); });
+}
+
+Napi::Value MaskHandle::thresholds(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(), [self] { return self->thresholds; },
+          [](Napi::Env env, const std::vector<float>& values) -> Napi::Value {
+            auto array = Napi::Float32Array::New(env, values.size());
+            std::copy(values.begin(), values.end(), array.Data());
+            return array;
+          });
+}
+
+Napi::Value create_mask(const Napi::CallbackInfo& info) {
+  Argument bits = argument(info, 0, "createMask: bits");
+  if (!bits.value.IsTypedArray() || bits.value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    bits.refuse("a Uint8Array");
+  Napi::Uint8Array array = bits.value.As<Napi::Uint8Array>();
+  std::vector<uint8_t> bytes(array.Data(), array.Data() + array.ElementLength());
+  for (size_t i = 0; i < bytes.size(); ++i)
+    if (bytes[i] > 1)
+      throw invalid_argument(info.Env(), "createMask: bits[" + std::to_string(i) + "] is " + std::to_string(bytes[i]) +
+                                             ", expected 0 or 1");
+  auto state = std::make_shared<MaskState>();
+  state->length = static_cast<int64_t>(bytes.size());
+  Environment::of(info.Env()).enqueue([state, bytes = std::move(bytes)] {
+    state->bits = at::empty({state->length}, at::kByte);
+    std::copy(bytes.begin(), bytes.end(), state->data());
+  });
+  return MaskHandle::create(info.Env(), state);
+}
+
+Napi::Value select(const Napi::CallbackInfo& info) {
+  auto scores = VectorHandle::from(argument(info, 0, "select: scores"));
+  Argument options = argument(info, 1, "select: options");
+  double keep = options["keepFraction"].number();
+  if (keep < 0 || keep > 1) options["keepFraction"].refuse("a fraction from 0 to 1");
+  std::string by = options["by"].string();
+  if (by != "quantile" && by != "top-k") options["by"].refuse("\"quantile\" or \"top-k\"");
+  std::string compare = options["compare"].string();
+  if (compare != ">=" && compare != ">") options["compare"].refuse("\">=\" or \">\"");
+  std::vector<int64_t> segments;
+  if (options["segments"].missing()) {
+    segments = {scores->length};
+  } else {
+    segments = options["segments"].integers(1);
+    int64_t sum = std::accumulate(segments.begin(), segments.end(), int64_t{0});
+    if (sum != scores->length)
+      throw invalid_argument(info.Env(), "select: options.segments add up to " + std::to_string(sum) +
+                                             ", expected the scores' length " + std::to_string(scores->length));
+  }
+  if (scores->length == 0) throw invalid_argument(info.Env(), "select: scores is empty, expected at least one element");
+
+  auto state = std::make_shared<MaskState>();
+  state->length = scores->length;
+  bool top_k = by == "top-k";
+  Compare comparison = compare == ">" ? Compare::kGreater : Compare::kGreaterEqual;
+  Environment::of(info.Env()).enqueue([=, segments = std::move(segments)] {
+    state->bits = at::empty({state->length}, at::kByte);
+    int64_t start = 0;
+    for (int64_t n : segments) {
+      const float* values = scores->data() + start;
+      uint8_t* mask = state->data() + start;
+      if (top_k) {
+        state->thresholds.push_back(mask_top_k(n, values, std::llround(keep * static_cast<double>(n)), mask));
+      } else {
+        float threshold = quantile(n, values, 1.0 - keep);
+        mask_by_threshold(n, values, threshold, comparison, mask);
+        state->thresholds.push_back(threshold);
+      }
+      start += n;
+    }
+  });
+  return MaskHandle::create(info.Env(), state);
+}
+
+}  // namespace rkif::addon

@@ -1,0 +1,160 @@
+#include "addon/model.h"
+
+#include <cstring>
+
+#include "addon/abort_flag.h"
+#include "addon/batches.h"
+
+namespace rkif::addon {
+
+const napi_type_tag ModelHandle::kTag = {0x7a1d0f6e52b84c10, 0x9c3be24d81f05a05};
+
+void ModelHandle::define(Napi::Env env) {
+  Napi::Function cls = DefineClass(
+      env, kName,
+      {InstanceAccessor<&ModelHandle::layout>("layout"), InstanceAccessor<&ModelHandle::parameters>("parameters"),
+       InstanceAccessor<&ModelHandle::gradients>("gradients"), InstanceAccessor<&ModelHandle::get_disposed>("disposed"),
+       InstanceMethod<&ModelHandle::accumulate>("accumulate"), InstanceMethod<&ModelHandle::loss>("loss"),
+       InstanceMethod<&ModelHandle::logits>("logits"), InstanceMethod<&ModelHandle::generate>("generate"),
+       InstanceMethod<&ModelHandle::score_options>("scoreOptions"),
+       InstanceMethod<&ModelHandle::merge_adapter>("mergeAdapter"),
+       InstanceMethod<&ModelHandle::unmerge_adapter>("unmergeAdapter"),
+       InstanceMethod<&ModelHandle::dispose>("dispose")});
+  Environment::of(env).model_class = Napi::Persistent(cls);
+}
+
+ModelHandle::ModelHandle(const Napi::CallbackInfo& info) : Handle(info) {
+  auto self = state(info.Env());
+  parameters_ = Napi::Persistent(VectorHandle::create(info.Env(), self->parameters));
+  gradients_ = Napi::Persistent(VectorHandle::create(info.Env(), self->gradients));
+}
+
+Napi::Value ModelHandle::layout(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const auto& layout = state(env)->model->layout();
+  Napi::Array array = Napi::Array::New(env, layout.size());
+  for (uint32_t i = 0; i < layout.size(); ++i) {
+    Napi::Object entry = Napi::Object::New(env);
+    Napi::Array shape = Napi::Array::New(env, layout[i].shape.size());
+    for (uint32_t d = 0; d < layout[i].shape.size(); ++d) shape.Set(d, static_cast<double>(layout[i].shape[d]));
+    entry.Set("name", layout[i].name);
+    entry.Set("shape", shape);
+    entry.Set("offset", static_cast<double>(layout[i].offset));
+    array.Set(i, entry);
+  }
+  return array;
+}
+
+Napi::Value ModelHandle::parameters(const Napi::CallbackInfo& info) {
+  state(info.Env());
+  return parameters_.Value();
+}
+
+Napi::Value ModelHandle::gradients(const Napi::CallbackInfo& info) {
+  state(info.Env());
+  return gradients_.Value();
+}
+
+Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "accumulate: batch"), self->vocab_size));
+  Argument given = argument(info, 1, "accumulate: options");
+  AccumulateOptions options;
+  options.divisor = given["divisor"].number();
+  if (!(options.divisor > 0)) given["divisor"].refuse("a number above 0");
+  options.loss_scale = given["lossScale"].number();
+  Argument counters = given["dropout"];
+  if (!counters.value.IsNull()) {
+    options.dropout = true;
+    options.counters = {static_cast<uint64_t>(counters["seed"].integer(0)),
+                        static_cast<uint32_t>(counters["task"].integer(0)),
+                        static_cast<uint32_t>(counters["loop"].integer(0)),
+                        static_cast<uint32_t>(counters["step"].integer(0))};
+  }
+  options.abort = AbortHandle::optional(given["abort"]);
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(), [=] { return self->model->accumulate(*batch, options); },
+          [](Napi::Env env, const LossReport& report) -> Napi::Value {
+            Napi::Object object = Napi::Object::New(env);
+            object.Set("lossSum", report.loss_sum);
+            object.Set("labelTokens", static_cast<double>(report.label_tokens));
+            return object;
+          });
+}
+
+namespace {
+Napi::Value to_float64s(Napi::Env env, const std::vector<double>& values) {
+  auto array = Napi::Float64Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+}  // namespace
+
+Napi::Value ModelHandle::loss(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "loss: batch"), self->vocab_size));
+  AbortFlag abort = AbortHandle::optional(argument(info, 1, "loss: abort"));
+  return Environment::of(info.Env())
+      .promise(info.Env(), [=] { return self->model->loss(*batch, abort); }, to_float64s);
+}
+
+Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "logits: batch"), self->vocab_size));
+  Target<Napi::Float32Array> target(info.Env(), batch->labels.size() * self->vocab_size);
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(),
+          [self, batch, data = target.data] {
+            at::Tensor logits = self->model->logits(*batch).contiguous();
+            std::memcpy(data, logits.const_data_ptr<float>(), logits.numel() * sizeof(float));
+            return Done{};
+          },
+          target.convert());
+}
+
+Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  auto options = std::make_shared<GenerateOptions>(
+      read_generate_options(argument(info, 0, "generate: options"), self->vocab_size, self->eos_token_id));
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(), [=] { return self->model->generate(*options); },
+          [](Napi::Env env, const std::vector<std::vector<int32_t>>& rows) -> Napi::Value {
+            Napi::Array array = Napi::Array::New(env, rows.size());
+            for (uint32_t i = 0; i < rows.size(); ++i) {
+              auto row = Napi::Int32Array::New(env, rows[i].size());
+              std::copy(rows[i].begin(), rows[i].end(), row.Data());
+              array.Set(i, row);
+            }
+            return array;
+          });
+}
+
+Napi::Value ModelHandle::score_options(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  auto options =
+      std::make_shared<ScoreOptions>(read_score_options(argument(info, 0, "scoreOptions: options"), self->vocab_size));
+  return Environment::of(info.Env())
+      .promise(info.Env(), [=] { return self->model->score_options(*options); }, to_float64s);
+}
+
+void ModelHandle::merge_adapter(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  Environment::of(info.Env()).enqueue([self] { self->model->merge_adapter(); });
+}
+
+void ModelHandle::unmerge_adapter(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  Environment::of(info.Env()).enqueue([self] { self->model->unmerge_adapter(); });
+}
+
+void ModelHandle::dispose(const Napi::CallbackInfo&) {
+  if (!state_) return;
+  VectorHandle::end(parameters_.Value());
+  VectorHandle::end(gradients_.Value());
+  release();
+}
+
+}  // namespace rkif::addon

@@ -1,0 +1,186 @@
+#include "addon/safetensors_file.h"
+
+#include <cstring>
+
+#include "addon/vector.h"
+
+namespace rkif::addon {
+
+namespace {
+
+int64_t elements(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (int64_t n : shape) count *= n;
+  return count;
+}
+
+Napi::Array to_array(Napi::Env env, const std::vector<int64_t>& values) {
+  Napi::Array array = Napi::Array::New(env, values.size());
+  for (uint32_t i = 0; i < values.size(); ++i) array.Set(i, static_cast<double>(values[i]));
+  return array;
+}
+
+// The tensor an argument names; CHECKPOINT_MISMATCH at the call where there is none.
+const StoredTensor& named(SafetensorsFile& file, const Argument& name) {
+  try {
+    return file.find(name.string());
+  } catch (const CheckpointInvalid&) {
+    throw make_error(name.env(), describe(std::current_exception()));
+  }
+}
+
+}  // namespace
+
+const napi_type_tag FileHandle::kTag = {0x7a1d0f6e52b84c10, 0x9c3be24d81f05a04};
+
+void FileHandle::define(Napi::Env env) {
+  Napi::Function cls = DefineClass(
+      env, kName,
+      {InstanceAccessor<&FileHandle::path>("path"), InstanceAccessor<&FileHandle::tensors>("tensors"),
+       InstanceAccessor<&FileHandle::metadata>("metadata"), InstanceAccessor<&FileHandle::get_disposed>("disposed"),
+       InstanceMethod<&FileHandle::read_float32>("readFloat32"), InstanceMethod<&FileHandle::read_bytes>("readBytes"),
+       InstanceMethod<&FileHandle::read_into>("readInto"), InstanceMethod<&FileHandle::dispose>("dispose")});
+  Environment::of(env).file_class = Napi::Persistent(cls);
+}
+
+Napi::Value FileHandle::path(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), state(info.Env())->path());
+}
+
+Napi::Value FileHandle::tensors(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  auto self = state(env);
+  Napi::Array array = Napi::Array::New(env, self->tensors().size());
+  uint32_t i = 0;
+  for (const StoredTensor& tensor : self->tensors()) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", tensor.name);
+    entry.Set("type", tensor.type);
+    entry.Set("shape", to_array(env, tensor.shape));
+    entry.Set("byteLength", static_cast<double>(tensor.byte_length));
+    array.Set(i++, entry);
+  }
+  return array;
+}
+
+Napi::Value FileHandle::metadata(const Napi::CallbackInfo& info) {
+  Napi::Object object = Napi::Object::New(info.Env());
+  for (const auto& [key, value] : state(info.Env())->metadata()) object.Set(key, value);
+  return object;
+}
+
+Napi::Value FileHandle::read_float32(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  const StoredTensor& tensor = named(*self, argument(info, 0, "readFloat32: name"));
+  int64_t count = elements(tensor.shape);
+  Target<Napi::Float32Array> target(info.Env(), count);
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(),
+          [self, &tensor, count, data = target.data] {
+            convert_to_float(tensor, 0, count, data);
+            return Done{};
+          },
+          target.convert());
+}
+
+Napi::Value FileHandle::read_bytes(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  const StoredTensor& tensor = named(*self, argument(info, 0, "readBytes: name"));
+  Target<Napi::Uint8Array> target(info.Env(), tensor.byte_length);
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(),
+          [self, &tensor, data = target.data] {
+            if (tensor.byte_length > 0) std::memcpy(data, tensor.data, tensor.byte_length);
+            return Done{};
+          },
+          target.convert());
+}
+
+void FileHandle::read_into(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  const StoredTensor& tensor = named(*self, argument(info, 0, "readInto: name"));
+  auto vector = VectorHandle::from(argument(info, 1, "readInto: vector"));
+  int64_t offset = argument(info, 2, "readInto: offset").integer(0);
+  int64_t count = elements(tensor.shape);
+  if (offset > vector->length || count > vector->length - offset)
+    throw invalid_argument(info.Env(), "readInto: tensor \"" + tensor.name + "\" has " + std::to_string(count) +
+                                           " elements, which do not fit at offset " + std::to_string(offset) +
+                                           " of a vector of " + std::to_string(vector->length));
+  Environment::of(info.Env()).enqueue([self, &tensor, vector, offset, count] {
+    convert_to_float(tensor, 0, count, vector->data() + offset);
+  });
+}
+
+Napi::Value open_safetensors(const Napi::CallbackInfo& info) {
+  std::string path = argument(info, 0, "openSafetensors: path").string();
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(), [path] { return SafetensorsFile::open(path); },
+          [](Napi::Env env, const std::shared_ptr<SafetensorsFile>& file) -> Napi::Value {
+            return FileHandle::create(env, file);
+          });
+}
+
+Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
+  std::string path = argument(info, 0, "writeSafetensors: path").string();
+  Argument list = argument(info, 1, "writeSafetensors: tensors");
+  if (!list.value.IsArray()) list.refuse("an array of tensors");
+
+  struct Source {
+    TensorToWrite tensor;
+    std::shared_ptr<VectorState> vector;
+    int64_t offset = 0;
+    std::vector<float> values;
+  };
+  auto sources = std::make_shared<std::vector<Source>>();
+  Napi::Array array = list.value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    Argument entry{list.name + "[" + std::to_string(i) + "]", array.Get(i)};
+    Source source;
+    source.tensor = {entry["name"].string(), entry["type"].string(), entry["shape"].integers(0), nullptr};
+    if (source.tensor.type != "F32" && source.tensor.type != "F16" && source.tensor.type != "BF16")
+      entry["type"].refuse("\"F32\", \"F16\" or \"BF16\"");
+    if (!entry["offset"].missing()) source.offset = entry["offset"].integer(0);
+    int64_t count = elements(source.tensor.shape), available;
+    if (entry["from"].value.IsTypedArray()) {
+      Napi::Float32Array values = entry["from"].float32s();
+      available = static_cast<int64_t>(values.ElementLength());
+      if (source.offset + count <= available)
+        source.values.assign(values.Data() + source.offset, values.Data() + source.offset + count);
+    } else {
+      source.vector = VectorHandle::from(entry["from"]);
+      available = source.vector->length;
+    }
+    if (source.offset + count > available)
+      throw invalid_argument(info.Env(), entry.name + " (\"" + source.tensor.name + "\") needs " + std::to_string(count) +
+                                             " values from " + std::to_string(source.offset) + ", its source has " +
+                                             std::to_string(available));
+    sources->push_back(std::move(source));
+  }
+  std::map<std::string, std::string> metadata;
+  Argument pairs = argument(info, 2, "writeSafetensors: metadata");
+  if (!pairs.missing()) {
+    Napi::Array keys = pairs.object().GetPropertyNames();
+    for (uint32_t i = 0; i < keys.Length(); ++i) {
+      std::string key = keys.Get(i).ToString();
+      metadata[key] = pairs[key.c_str()].string();
+    }
+  }
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(),
+          [path, sources, metadata] {
+            std::vector<TensorToWrite> tensors;
+            for (Source& source : *sources) {
+              source.tensor.values = source.vector ? source.vector->data() + source.offset : source.values.data();
+              tensors.push_back(source.tensor);
+            }
+            rkif::write_safetensors(path, tensors, metadata);
+            return Done{};
+          },
+          to_undefined);
+}
+
+}  // namespace rkif::addon
