@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <napi.h>
-#include <torch/headeronly/version.h>
+#include <torch/version.h>
 
 #include "addon/abort_flag.h"
 #include "addon/environment.h"

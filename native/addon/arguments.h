@@ -1,4 +1,5 @@
-// Reading and checking what JS passes. Every function throws a Napi::Error that names the argument, what was found and what was expected.
+// Reading and checking what JS passes. Every function throws a Napi::Error that names the argument, what was found and
+// what was expected.
 #pragma once
 #include <napi.h>
 
@@ -20,8 +21,8 @@ struct Argument {
   Argument operator[](const char* key) const;
 
   Napi::Object object() const;
-  double number() const;                // finite
-  int64_t integer(int64_t low) const;   // safe integer, at least `low`
+  double number() const;               // finite
+  int64_t integer(int64_t low) const;  // safe integer, at least `low`
   bool boolean() const;
   std::string string() const;
   std::vector<std::string> strings() const;

@@ -13,7 +13,8 @@ std::vector<int32_t> read_ids(const Argument& argument, int64_t vocab_size, bool
   std::vector<int32_t> ids = argument.int32s();
   for (size_t i = 0; i < ids.size(); ++i)
     if ((ids[i] < 0 || ids[i] >= vocab_size) && !(labels && ids[i] == -100))
-      throw invalid_argument(argument.env(), argument.name + "[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +
+      throw invalid_argument(argument.env(), argument.name + "[" + std::to_string(i) + "] is " +
+                                                 std::to_string(ids[i]) +
                                                  ", expected a token id below the vocabulary size " +
                                                  std::to_string(vocab_size) + (labels ? ", or -100" : ""));
   return ids;
@@ -88,7 +89,8 @@ ScoreOptions read_score_options(const Argument& options, int64_t vocab_size) {
   for (size_t i = 0; i < result.option_prompts.size(); ++i)
     if (result.option_prompts[i] < 0 || result.option_prompts[i] >= static_cast<int64_t>(result.input_lengths.size()))
       throw invalid_argument(options.env(), prompts.name + "[" + std::to_string(i) + "] is " +
-                                                std::to_string(result.option_prompts[i]) + ", expected the index of one of " +
+                                                std::to_string(result.option_prompts[i]) +
+                                                ", expected the index of one of " +
                                                 std::to_string(result.input_lengths.size()) + " prompts");
   result.abort = AbortHandle::optional(options["abort"]);
   return result;

@@ -1,5 +1,5 @@
-// The one thread of the process on which every libtorch call runs, in the order of the calls, and the queue to it. It starts with the first
-// Node environment that loads the addon and is joined when the last one goes.
+// The one thread of the process on which every libtorch call runs, in the order of the calls, and the queue to it. It
+// starts with the first Node environment that loads the addon and is joined when the last one goes.
 #pragma once
 #include <condition_variable>
 #include <deque>

@@ -1,5 +1,5 @@
-// What belongs to one Node environment (the main thread or a worker): its classes, its way back from the compute thread, and the
-// error that an enqueued operation left for the next await.
+// What belongs to one Node environment (the main thread or a worker): its classes, its way back from the compute
+// thread, and the error that an enqueued operation left for the next await.
 #pragma once
 #include <napi.h>
 
@@ -34,17 +34,16 @@ class TypedSettlement final : public Settlement {
  public:
   using Result = std::invoke_result_t<Work&>;
   TypedSettlement(Napi::Env env, Work work, Convert convert)
-      : Settlement(env), work_(std::move(work)), convert_(std::move(convert)) {}
+      : Settlement(env), work_(std::make_unique<Work>(std::move(work))), convert_(std::move(convert)) {}
   void run() override {
     // Released on the compute thread whatever happens: it holds tensors.
-    std::optional<Work> work = std::move(work_);
-    work_.reset();
+    std::unique_ptr<Work> work = std::move(work_);
     result_.emplace((*work)());
   }
   Napi::Value value(Napi::Env env) override { return convert_(env, *result_); }
 
  private:
-  std::optional<Work> work_;
+  std::unique_ptr<Work> work_;
   Convert convert_;
   std::optional<Result> result_;
 };

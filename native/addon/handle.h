@@ -1,5 +1,5 @@
-// What the JS classes share: an object that holds native state until dispose() or garbage collection, recognised by a type tag, so that a foreign
-// or disposed object is an error and never a crash.
+// What the JS classes share: an object that holds native state until dispose() or garbage collection, recognised by a
+// type tag, so that a foreign or disposed object is an error and never a crash.
 #pragma once
 #include <napi.h>
 
@@ -13,15 +13,16 @@
 
 namespace rkif::addon {
 
-// Self: the class; State: what it holds. Self provides `static const napi_type_tag kTag`, `static constexpr const char* kName`,
-// `static Napi::FunctionReference& constructor(Environment&)`.
+// Self: the class; State: what it holds. Self provides `static const napi_type_tag kTag`, `static constexpr const char*
+// kName`, `static Napi::FunctionReference& constructor(Environment&)`.
 template <typename Self, typename State>
 class Handle : public Napi::ObjectWrap<Self> {
  public:
   // Only native code makes handles: JS has no External to pass.
   explicit Handle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Self>(info) {
     if (info.Length() != 1 || !info[0].IsExternal())
-      throw invalid_argument(info.Env(), std::string(Self::kName) + " cannot be constructed: use the addon's functions");
+      throw invalid_argument(info.Env(),
+                             std::string(Self::kName) + " cannot be constructed: use the addon's functions");
     state_ = std::move(*info[0].As<Napi::External<std::shared_ptr<State>>>().Data());
     environment_ = &Environment::of(info.Env());
     closing_ = environment_->closing;

@@ -70,23 +70,31 @@ ModelOptions model_options(const Argument& options) {
   return result;
 }
 
-// A tensor that shares the map's memory where the elements are aligned; copied otherwise. Types the models have no use for stay out.
+// A tensor that shares the map's memory where the elements are aligned; copied otherwise. Types the models have no use
+// for stay out.
 bool as_tensor(const std::shared_ptr<SafetensorsFile>& file, const StoredTensor& stored, at::Tensor& tensor) {
   at::ScalarType type;
-  if (stored.type == "F32") type = at::kFloat;
-  else if (stored.type == "F16") type = at::kHalf;
-  else if (stored.type == "BF16") type = at::kBFloat16;
-  else if (stored.type == "F64") type = at::kDouble;
-  else return false;
+  if (stored.type == "F32")
+    type = at::kFloat;
+  else if (stored.type == "F16")
+    type = at::kHalf;
+  else if (stored.type == "BF16")
+    type = at::kBFloat16;
+  else if (stored.type == "F64")
+    type = at::kDouble;
+  else
+    return false;
   auto* data = const_cast<std::byte*>(stored.data);  // from_blob takes no const; nothing writes to weights
   bool aligned = reinterpret_cast<uintptr_t>(data) % element_size(stored.type) == 0;
   if (aligned) {
-    tensor = at::from_blob(data, stored.shape, [file](void*) {}, at::TensorOptions(type));
+    tensor = at::from_blob(
+        data, stored.shape, [file](void*) {}, at::TensorOptions(type));
     return true;
   }
   std::shared_ptr<std::byte[]> copy(new std::byte[std::max<size_t>(stored.byte_length, 1)]);
   std::copy(data, data + stored.byte_length, copy.get());
-  tensor = at::from_blob(copy.get(), stored.shape, [copy](void*) {}, at::TensorOptions(type));
+  tensor = at::from_blob(
+      copy.get(), stored.shape, [copy](void*) {}, at::TensorOptions(type));
   return true;
 }
 
@@ -98,7 +106,8 @@ Weights open_weights(const std::vector<std::string>& files, bool copy) {
       at::Tensor tensor;
       if (!as_tensor(file, stored, tensor)) continue;
       if (!weights.emplace(stored.name, tensor).second)
-        throw CheckpointInvalid(path + ": tensor \"" + stored.name + "\" is in an earlier file of this checkpoint as well");
+        throw CheckpointInvalid(path + ": tensor \"" + stored.name +
+                                "\" is in an earlier file of this checkpoint as well");
     }
   }
   return weights;

@@ -14,12 +14,12 @@ namespace rkif::addon {
 const napi_type_tag MaskHandle::kTag = {0x7a1d0f6e52b84c10, 0x9c3be24d81f05a02};
 
 void MaskHandle::define(Napi::Env env) {
-  Napi::Function cls =
-      DefineClass(env, kName,
-                  {InstanceAccessor<&MaskHandle::length>("length"), InstanceAccessor<&MaskHandle::get_disposed>("disposed"),
-                   InstanceMethod<&MaskHandle::read>("read"), InstanceMethod<&MaskHandle::count>("count"),
-                   InstanceMethod<&MaskHandle::thresholds>("thresholds"),
-                   InstanceMethod<&MaskHandle::dispose>("dispose")});
+  Napi::Function cls = DefineClass(
+      env, kName,
+      {InstanceAccessor<&MaskHandle::length>("length"),
+       InstanceAccessor("disposed", &MaskHandle::get_disposed, nullptr), InstanceMethod<&MaskHandle::read>("read"),
+       InstanceMethod<&MaskHandle::count>("count"), InstanceMethod<&MaskHandle::thresholds>("thresholds"),
+       InstanceMethod<&MaskHandle::dispose>("dispose")});
   Environment::of(env).mask_class = Napi::Persistent(cls);
 }
 
@@ -53,7 +53,9 @@ Napi::Value MaskHandle::count(const Napi::CallbackInfo& info) {
   return Environment::of(info.Env())
       .promise(
           info.Env(), [self] { return std::accumulate(self->data(), self->data() + self->length, int64_t{0}); },
-          [](Napi::Env env, int64_t count) -> Napi::Value { return Napi::Number::New(env, static_cast<double>(count)); });
+          [](Napi::Env env, int64_t count) -> Napi::Value {
+            return Napi::Number::New(env, static_cast<double>(count));
+          });
 }
 
 Napi::Value MaskHandle::thresholds(const Napi::CallbackInfo& info) {

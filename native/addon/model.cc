@@ -13,7 +13,8 @@ void ModelHandle::define(Napi::Env env) {
   Napi::Function cls = DefineClass(
       env, kName,
       {InstanceAccessor<&ModelHandle::layout>("layout"), InstanceAccessor<&ModelHandle::parameters>("parameters"),
-       InstanceAccessor<&ModelHandle::gradients>("gradients"), InstanceAccessor<&ModelHandle::get_disposed>("disposed"),
+       InstanceAccessor<&ModelHandle::gradients>("gradients"),
+       InstanceAccessor("disposed", &ModelHandle::get_disposed, nullptr),
        InstanceMethod<&ModelHandle::accumulate>("accumulate"), InstanceMethod<&ModelHandle::loss>("loss"),
        InstanceMethod<&ModelHandle::logits>("logits"), InstanceMethod<&ModelHandle::generate>("generate"),
        InstanceMethod<&ModelHandle::score_options>("scoreOptions"),
@@ -66,10 +67,9 @@ Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
   Argument counters = given["dropout"];
   if (!counters.value.IsNull()) {
     options.dropout = true;
-    options.counters = {static_cast<uint64_t>(counters["seed"].integer(0)),
-                        static_cast<uint32_t>(counters["task"].integer(0)),
-                        static_cast<uint32_t>(counters["loop"].integer(0)),
-                        static_cast<uint32_t>(counters["step"].integer(0))};
+    options.counters = {
+        static_cast<uint64_t>(counters["seed"].integer(0)), static_cast<uint32_t>(counters["task"].integer(0)),
+        static_cast<uint32_t>(counters["loop"].integer(0)), static_cast<uint32_t>(counters["step"].integer(0))};
   }
   options.abort = AbortHandle::optional(given["abort"]);
   return Environment::of(info.Env())
@@ -96,7 +96,8 @@ Napi::Value ModelHandle::loss(const Napi::CallbackInfo& info) {
   auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "loss: batch"), self->vocab_size));
   AbortFlag abort = AbortHandle::optional(argument(info, 1, "loss: abort"));
   return Environment::of(info.Env())
-      .promise(info.Env(), [=] { return self->model->loss(*batch, abort); }, to_float64s);
+      .promise(
+          info.Env(), [=] { return self->model->loss(*batch, abort); }, to_float64s);
 }
 
 Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) {
@@ -137,7 +138,8 @@ Napi::Value ModelHandle::score_options(const Napi::CallbackInfo& info) {
   auto options =
       std::make_shared<ScoreOptions>(read_score_options(argument(info, 0, "scoreOptions: options"), self->vocab_size));
   return Environment::of(info.Env())
-      .promise(info.Env(), [=] { return self->model->score_options(*options); }, to_float64s);
+      .promise(
+          info.Env(), [=] { return self->model->score_options(*options); }, to_float64s);
 }
 
 void ModelHandle::merge_adapter(const Napi::CallbackInfo& info) {

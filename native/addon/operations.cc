@@ -51,7 +51,8 @@ struct FusionArguments {
         tau_out(VectorHandle::of_length(vectors["tauOut"], parameters->length)) {
     for (const auto& [vector, name] : {std::pair{tau_in, "tauIn"}, std::pair{tau_out, "tauOut"}})
       if (vector == parameters)
-        throw invalid_argument(vectors.env(), vectors.name + "." + name + " is the vector that is written, expected another one");
+        throw invalid_argument(vectors.env(),
+                               vectors.name + "." + name + " is the vector that is written, expected another one");
   }
 };
 
@@ -94,8 +95,7 @@ Napi::Value score(const Napi::CallbackInfo& info) {
   auto importance = VectorHandle::from(of["importance"]);
   auto uncertainty = VectorHandle::of_length(of["uncertainty"], importance->length);
   auto result = make_vector(environment, importance->length);
-  environment.enqueue(
-      [=] { product(result->length, importance->data(), uncertainty->data(), result->data()); });
+  environment.enqueue([=] { product(result->length, importance->data(), uncertainty->data(), result->data()); });
   return VectorHandle::create(info.Env(), result);
 }
 
@@ -165,8 +165,8 @@ Napi::Value fuse_adaptive(const Napi::CallbackInfo& info) {
       .promise(
           info.Env(),
           [=] {
-            return rkif::fuse_adaptive(length, v.start->data(), v.tau_in->data(), v.tau_out->data(), in->data(), out->data(),
-                                       static_cast<float>(temperature), v.parameters->data(),
+            return rkif::fuse_adaptive(length, v.start->data(), v.tau_in->data(), v.tau_out->data(), in->data(),
+                                       out->data(), static_cast<float>(temperature), v.parameters->data(),
                                        weight_in ? weight_in->data() : nullptr,
                                        weight_out ? weight_out->data() : nullptr);
           },
@@ -180,7 +180,7 @@ Napi::Value adamw_step(const Napi::CallbackInfo& info) {
   auto gradients = VectorHandle::of_length(vectors["gradients"], length);
   auto m = VectorHandle::of_length(vectors["m"], length);
   auto v = VectorHandle::of_length(vectors["v"], length);
-  AdamW adamw{options["learningRate"].number(), fraction(options["beta1"]),         fraction(options["beta2"]),
+  AdamW adamw{options["learningRate"].number(), fraction(options["beta1"]),      fraction(options["beta2"]),
               options["epsilon"].number(),      options["weightDecay"].number(), options["update"].integer(1)};
   std::optional<double> max_norm;
   if (!options["maxGradNorm"].value.IsNull()) max_norm = options["maxGradNorm"].number();

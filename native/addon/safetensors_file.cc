@@ -37,7 +37,8 @@ void FileHandle::define(Napi::Env env) {
   Napi::Function cls = DefineClass(
       env, kName,
       {InstanceAccessor<&FileHandle::path>("path"), InstanceAccessor<&FileHandle::tensors>("tensors"),
-       InstanceAccessor<&FileHandle::metadata>("metadata"), InstanceAccessor<&FileHandle::get_disposed>("disposed"),
+       InstanceAccessor<&FileHandle::metadata>("metadata"),
+       InstanceAccessor("disposed", &FileHandle::get_disposed, nullptr),
        InstanceMethod<&FileHandle::read_float32>("readFloat32"), InstanceMethod<&FileHandle::read_bytes>("readBytes"),
        InstanceMethod<&FileHandle::read_into>("readInto"), InstanceMethod<&FileHandle::dispose>("dispose")});
   Environment::of(env).file_class = Napi::Persistent(cls);
@@ -154,9 +155,9 @@ Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
       available = source.vector->length;
     }
     if (source.offset + count > available)
-      throw invalid_argument(info.Env(), entry.name + " (\"" + source.tensor.name + "\") needs " + std::to_string(count) +
-                                             " values from " + std::to_string(source.offset) + ", its source has " +
-                                             std::to_string(available));
+      throw invalid_argument(info.Env(), entry.name + " (\"" + source.tensor.name + "\") needs " +
+                                             std::to_string(count) + " values from " + std::to_string(source.offset) +
+                                             ", its source has " + std::to_string(available));
     sources->push_back(std::move(source));
   }
   std::map<std::string, std::string> metadata;

@@ -20,19 +20,15 @@ std::shared_ptr<VectorState> make_vector(Environment& environment, int64_t lengt
 }
 
 void VectorHandle::define(Napi::Env env) {
-  Napi::Function cls = DefineClass(env, kName,
-                                   {InstanceAccessor<&VectorHandle::length>("length"),
-                                    InstanceAccessor<&VectorHandle::get_disposed>("disposed"),
-                                    InstanceMethod<&VectorHandle::set>("set"), InstanceMethod<&VectorHandle::read>("read"),
-                                    InstanceMethod<&VectorHandle::fill>("fill"),
-                                    InstanceMethod<&VectorHandle::copy_from>("copyFrom"),
-                                    InstanceMethod<&VectorHandle::copy>("copy"),
-                                    InstanceMethod<&VectorHandle::set_difference>("setDifference"),
-                                    InstanceMethod<&VectorHandle::minus>("minus"),
-                                    InstanceMethod<&VectorHandle::add_scaled>("addScaled"),
-                                    InstanceMethod<&VectorHandle::scale>("scale"),
-                                    InstanceMethod<&VectorHandle::norm>("norm"),
-                                    InstanceMethod<&VectorHandle::dispose>("dispose")});
+  Napi::Function cls = DefineClass(
+      env, kName,
+      {InstanceAccessor<&VectorHandle::length>("length"),
+       InstanceAccessor("disposed", &VectorHandle::get_disposed, nullptr), InstanceMethod<&VectorHandle::set>("set"),
+       InstanceMethod<&VectorHandle::read>("read"), InstanceMethod<&VectorHandle::fill>("fill"),
+       InstanceMethod<&VectorHandle::copy_from>("copyFrom"), InstanceMethod<&VectorHandle::copy>("copy"),
+       InstanceMethod<&VectorHandle::set_difference>("setDifference"), InstanceMethod<&VectorHandle::minus>("minus"),
+       InstanceMethod<&VectorHandle::add_scaled>("addScaled"), InstanceMethod<&VectorHandle::scale>("scale"),
+       InstanceMethod<&VectorHandle::norm>("norm"), InstanceMethod<&VectorHandle::dispose>("dispose")});
   Environment::of(env).vector_class = Napi::Persistent(cls);
 }
 
@@ -57,8 +53,9 @@ void VectorHandle::set(const Napi::CallbackInfo& info) {
   int64_t offset = at.missing() ? 0 : at.integer(0);
   int64_t count = static_cast<int64_t>(array.ElementLength());
   if (offset + count > self->length)
-    throw invalid_argument(info.Env(), "set: values [" + std::to_string(offset) + ", " + std::to_string(offset + count) +
-                                           ") do not fit a vector of " + std::to_string(self->length));
+    throw invalid_argument(info.Env(), "set: values [" + std::to_string(offset) + ", " +
+                                           std::to_string(offset + count) + ") do not fit a vector of " +
+                                           std::to_string(self->length));
   std::vector<float> values(array.Data(), array.Data() + count);
   Environment::of(info.Env()).enqueue([self, offset, values = std::move(values)] {
     std::copy(values.begin(), values.end(), self->data() + offset);
