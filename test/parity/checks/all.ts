@@ -1,0 +1,10 @@
+/** Every kind of set that there is. A new kind is a file here and a line below. */
+import type { Check } from "../check.js";
+import { runOnPrimitives } from "../recurrent-primitives.js";
+import { kernels } from "./kernels.js";
+import { lora } from "./lora.js";
+import { models } from "./models.js";
+import { recurrentCheck } from "./recurrent.js";
+import { train } from "./train.js";
+
+export const allChecks: readonly Check[] = [models, lora, train, recurrentCheck(runOnPrimitives), kernels];
