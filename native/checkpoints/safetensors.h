@@ -1,5 +1,5 @@
-// Reader and writer of the safetensors format (huggingface/safetensors, format description in its README). The reader maps the file and checks
-// it as a whole when opening: what it accepts and refuses is listed in docs/safetensors.md.
+// Reader and writer of the safetensors format (huggingface/safetensors, format description in its README). The reader
+// maps the file and checks it as a whole when opening: what it accepts and refuses is listed in docs/safetensors.md.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace rkif {
 
-// The file breaks the format; the message names the file and says what was found and expected.
+// The file cannot be read or breaks the format; the message names the file and says what was found and expected.
 struct CheckpointInvalid : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -28,6 +28,7 @@ struct StoredTensor {
 class SafetensorsFile {
  public:
   // Maps the file, or, with copy, reads it into memory (then truncation of the file by somebody else cannot hurt).
+  // Throws CheckpointInvalid.
   static std::shared_ptr<SafetensorsFile> open(const std::string& path, bool copy = false);
   virtual ~SafetensorsFile() = default;
 
@@ -38,10 +39,12 @@ class SafetensorsFile {
   virtual const StoredTensor& find(std::string_view name) const = 0;
 };
 
-// Bytes of one element; 0 for an unknown type.
+// Bytes of one element; 0 for an unknown type and for the types smaller than a byte (F4, F6_*).
 size_t element_size(std::string_view type);
 
-// Converts `count` elements starting at element `first` to fp32. Floating types and integers; throws CheckpointInvalid otherwise.
+// Converts `count` elements starting at element `first` to fp32: F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL (0 or
+// 1). Throws CheckpointInvalid for another type, std::out_of_range beyond the tensor. Runs on libtorch's threads where
+// there is much to do.
 void convert_to_float(const StoredTensor& tensor, int64_t first, int64_t count, float* out);
 
 struct TensorToWrite {
@@ -51,8 +54,11 @@ struct TensorToWrite {
   const float* values;  // rounded to nearest even for the 16-bit types
 };
 
-// Writes to a temporary file beside `path`, flushes it to the disk and renames. Data in the order given, offsets contiguous, header padded with spaces to a
-// multiple of 8. Same input, same bytes.
+// Writes to a temporary file beside `path`, flushes it to the disk, renames and flushes the folder: whoever has the old
+// file open or mapped keeps the old content. Data in the order given, 4-byte types before 2-byte ones so that every
+// tensor is aligned; offsets contiguous, header padded with spaces to a multiple of 8. Same input, same bytes. Throws
+// std::invalid_argument for what the format cannot hold and std::system_error where writing fails; no temporary file is
+// left behind.
 void write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                        const std::map<std::string, std::string>& metadata);
 
