@@ -1,0 +1,205 @@
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import * as tokenizers from "tokenizers";
+import { RkifError } from "../errors.js";
+
+export interface EncodeOptions {
+  /** Put the tokens around the text that the file's template names (T5: the end token). Default true. */
+  specialTokens?: boolean;
+}
+
+/** Roles of special tokens, as tokenizer_config.json and special_tokens_map.json name them. */
+export type SpecialRole = "bos" | "eos" | "pad" | "unk";
+
+const roles: readonly SpecialRole[] = ["bos", "eos", "pad", "unk"];
+
+/** An encoding holds offsets, masks and strings besides its ids, some hundred bytes a token; so texts go in by this many. */
+const textsPerCall = 256;
+
+/**
+ * A tokenizer.json (Hugging Face tokenizers) and, where they stand beside it, the special tokens' names in
+ * tokenizer_config.json or special_tokens_map.json. Truncation and padding that the file asks for are switched off, as
+ * transformers does: lengths are the caller's. Half a surrogate pair in a text counts as U+FFFD.
+ */
+export class Tokenizer {
+  readonly file: string;
+  /** Entries of the vocabulary, added tokens included. A model's embedding may have more rows. */
+  readonly size: number;
+  /** Tokens the template puts before and after a text. */
+  readonly prefix: readonly number[];
+  readonly suffix: readonly number[];
+  /** Special tokens by role; a role nothing names is absent. */
+  readonly special: Readonly<Partial<Record<SpecialRole, string>>>;
+  readonly #native: tokenizers.Tokenizer;
+
+  private constructor(
+    file: string,
+    native: tokenizers.Tokenizer,
+    template: { prefix: number[]; suffix: number[] },
+    special: Partial<Record<SpecialRole, string>>,
+  ) {
+    this.file = file;
+    this.#native = native;
+    this.size = native.getVocabSize(true);
+    this.prefix = template.prefix;
+    this.suffix = template.suffix;
+    this.special = special;
+  }
+
+  /**
+   * Opens a tokenizer.json, or the one in a folder.
+   * @throws {RkifError} CHECKPOINT_INVALID where it is missing, unreadable or not a tokenizer; the message names the file.
+   */
+  static async open(fileOrFolder: string): Promise<Tokenizer> {
+    const isFolder = (await stat(fileOrFolder).catch(() => undefined))?.isDirectory() ?? false;
+    const file = isFolder ? join(fileOrFolder, "tokenizer.json") : fileOrFolder;
+    const text = await readText(file);
+    if (text === undefined) {
+      throw new RkifError(
+        "CHECKPOINT_INVALID",
+        `${file}: there is no such file; expected a tokenizer.json as Hugging Face tokenizers writes it ` +
+          `(in Python: AutoTokenizer.from_pretrained(...).save_pretrained(folder))`,
+      );
+    }
+    let native: tokenizers.Tokenizer;
+    try {
+      native = tokenizers.Tokenizer.fromString(text);
+    } catch (cause) {
+      throw new RkifError(
+        "CHECKPOINT_INVALID",
+        `${file}: not a tokenizer.json that Hugging Face tokenizers can read: ${messageOf(cause)}`,
+        { cause },
+      );
+    }
+    native.disableTruncation();
+    native.disablePadding();
+    return new Tokenizer(
+      file,
+      native,
+      await templateOf(native),
+      await readSpecialTokens(dirname(file), native),
+    );
+  }
+
+  /** Ids of every text, in order. */
+  async encode(
+    texts: readonly string[],
+    { specialTokens = true }: EncodeOptions = {},
+  ): Promise<Int32Array[]> {
+    const ids: Int32Array[] = [];
+    for (let start = 0; start < texts.length; start += textsPerCall) {
+      const part = texts.slice(start, start + textsPerCall);
+      const encodings = await this.#native.encodeBatch(part, { addSpecialTokens: specialTokens });
+      for (const encoding of encodings) ids.push(Int32Array.from(encoding.getIds()));
+    }
+    return ids;
+  }
+
+  /** The text of the ids. Ids outside the vocabulary, such as a padded embedding's spare rows, are left out. */
+  async decode(ids: ArrayLike<number>, skipSpecialTokens = true): Promise<string> {
+    return this.#native.decode(Array.from(ids), skipSpecialTokens);
+  }
+
+  /** {@link decode} of every sequence, in order. */
+  async decodeBatch(batch: readonly ArrayLike<number>[], skipSpecialTokens = true): Promise<string[]> {
+    return this.#native.decodeBatch(
+      batch.map((ids) => Array.from(ids)),
+      skipSpecialTokens,
+    );
+  }
+
+  /** Id of a token given by its exact text, such as `</s>`; undefined where the vocabulary lacks it. */
+  idOf(token: string): number | undefined {
+    return this.#native.tokenToId(token) ?? undefined;
+  }
+
+  /**
+   * Id of the token with a role.
+   * @throws {RkifError} CHECKPOINT_INVALID where no file beside the tokenizer names one.
+   */
+  specialId(role: SpecialRole): number {
+    const token = this.special[role];
+    const id = token === undefined ? undefined : this.idOf(token);
+    if (id === undefined) {
+      throw new RkifError(
+        "CHECKPOINT_INVALID",
+        `${this.file}: no ${role} token is known; expected "${role}_token" in tokenizer_config.json beside it`,
+      );
+    }
+    return id;
+  }
+}
+
+/** What the template adds around a text: a probe's leading and trailing tokens that the text did not give. */
+async function templateOf(native: tokenizers.Tokenizer): Promise<{ prefix: number[]; suffix: number[] }> {
+  const encoding = await native.encode("a", null, { addSpecialTokens: true });
+  const ids = encoding.getIds();
+  const added = encoding.getSpecialTokensMask();
+  const first = added.indexOf(0);
+  const last = added.lastIndexOf(0);
+  return first === -1
+    ? { prefix: [], suffix: ids }
+    : { prefix: ids.slice(0, first), suffix: ids.slice(last + 1) };
+}
+
+async function readSpecialTokens(
+  folder: string,
+  native: tokenizers.Tokenizer,
+): Promise<Partial<Record<SpecialRole, string>>> {
+  const special: Partial<Record<SpecialRole, string>> = {};
+  for (const name of ["tokenizer_config.json", "special_tokens_map.json"]) {
+    const file = join(folder, name);
+    const text = await readText(file);
+    if (text === undefined) continue;
+    const settings = parseObject(file, text);
+    for (const role of roles) {
+      const entry = settings[`${role}_token`];
+      if (special[role] !== undefined || entry === undefined || entry === null) continue;
+      // Older files spell a token as an object with its stripping rules.
+      const token = typeof entry === "object" ? (entry as { content?: unknown }).content : entry;
+      if (typeof token !== "string" || native.tokenToId(token) === null) {
+        throw new RkifError(
+          "CHECKPOINT_INVALID",
+          `${file}: "${role}_token" is ${JSON.stringify(entry)}, which is no token of tokenizer.json beside it`,
+        );
+      }
+      special[role] = token;
+    }
+  }
+  return special;
+}
+
+function parseObject(file: string, text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new RkifError("CHECKPOINT_INVALID", `${file}: not JSON: ${messageOf(cause)}`, { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new RkifError("CHECKPOINT_INVALID", `${file}: expected a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** Undefined where there is no such file. */
+async function readText(file: string): Promise<string | undefined> {
+  let bytes: Uint8Array;
+  try {
+    const found = await stat(file);
+    if (!found.isFile()) throw new Error("it is not a regular file");
+    bytes = await readFile(file);
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code === "ENOENT") return undefined;
+    throw new RkifError("CHECKPOINT_INVALID", `${file}: cannot be read: ${messageOf(cause)}`, { cause });
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new RkifError("CHECKPOINT_INVALID", `${file}: not UTF-8 text; expected JSON`, { cause });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
