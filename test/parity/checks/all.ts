@@ -3,8 +3,18 @@ import type { Check } from "../check.js";
 import { runOnPrimitives } from "../recurrent-primitives.js";
 import { kernels } from "./kernels.js";
 import { lora } from "./lora.js";
+import { metrics } from "./metrics.js";
 import { models } from "./models.js";
 import { recurrentCheck } from "./recurrent.js";
+import { tokenizers } from "./tokenizers.js";
 import { train } from "./train.js";
 
-export const allChecks: readonly Check[] = [models, lora, train, recurrentCheck(runOnPrimitives), kernels];
+export const allChecks: readonly Check[] = [
+  models,
+  lora,
+  train,
+  recurrentCheck(runOnPrimitives),
+  kernels,
+  metrics,
+  tokenizers,
+];

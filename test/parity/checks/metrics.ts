@@ -1,123 +1,87 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { normaliseAnswer, isExactMatch } from "../../../lib/evaluation/exact-match.js";
+/** metrics/: measures of continual learning, Rouge-L, stems, exact match. */
+import { isExactMatch, normaliseAnswer } from "../../../lib/evaluation/exact-match.js";
 import { continualMetrics, type AccuracyMatrix } from "../../../lib/evaluation/metrics.js";
 import { stem } from "../../../lib/evaluation/porter-stemmer.js";
-import { rougeL, type RougeScore } from "../../../lib/evaluation/rouge-l.js";
+import { rougeL } from "../../../lib/evaluation/rouge-l.js";
+import type { Check } from "../check.js";
+import { addressJson, type Values } from "../expected.js";
+import { filesIn, readJson, type FixtureSet } from "../fixtures.js";
+import { EQUAL, GIVEN, TOLERANCE, type Tolerance } from "../tolerances.js";
 
-/** The four files of a fixture folder's metrics/, in the format of its README. */
-export interface ExpectedMetrics {
-  continual: ContinualCase[];
-  rougeL: RougeCase[];
-  stems: Record<string, string>;
-  exactMatch: ExactMatchCase[];
-}
-
-interface ContinualCase {
+interface Learning {
   R: AccuracyMatrix;
   baseline: (number | null)[] | null;
-  op: { value: number; exact: string } | null;
-  bwt: { value: number; exact: string } | null;
-  fwt: { value: number; exact: string } | null;
 }
 
-interface RougeCase {
+interface Pair {
   prediction: string;
   reference: string;
-  stemmed: RougeScore;
-  plain: RougeScore;
 }
 
-interface ExactMatchCase {
-  prediction: string;
-  reference: string;
-  normalized_prediction: string;
-  normalized_reference: string;
-  match: boolean;
-}
+const measured = (value: number | null): { value: number; exact: number } | null =>
+  value === null ? null : { value, exact: value };
 
-const tolerance = 1e-12;
-
-export async function readExpectedMetrics(folder: string): Promise<ExpectedMetrics> {
-  const read = async (name: string): Promise<unknown> =>
-    JSON.parse(await readFile(join(folder, "metrics", name), "utf8"));
-  return {
-    continual: (await read("continual.json")) as ContinualCase[],
-    rougeL: (await read("rouge_l.json")) as RougeCase[],
-    stems: (await read("stems.json")) as Record<string, string>,
-    exactMatch: (await read("exact_match.json")) as ExactMatchCase[],
-  };
-}
-
-/** Every difference between what lib/evaluation computes and what is expected, as text. */
-export function checkMetrics(expected: ExpectedMetrics): string[] {
-  return [
-    ...checkContinual(expected.continual),
-    ...checkRougeL(expected.rougeL),
-    ...checkStems(expected.stems),
-    ...checkExactMatch(expected.exactMatch),
-  ];
-}
-
-function checkContinual(cases: readonly ContinualCase[]): string[] {
-  return cases.flatMap(({ R, baseline, op, bwt, fwt }, i) => {
-    const found = continualMetrics(R, baseline);
-    return [
-      ...compareMeasure(`continual ${i}: OP`, found.OP, op),
-      ...compareMeasure(`continual ${i}: BWT`, found.BWT, bwt),
-      ...compareMeasure(`continual ${i}: FWT`, found.FWT, fwt),
-    ];
-  });
-}
-
-function compareMeasure(
-  what: string,
-  found: number | null,
-  expected: { value: number; exact: string } | null,
-): string[] {
-  if (expected === null) return found === null ? [] : [`${what}: found ${found}, expected null`];
-  const [numerator, denominator = "1"] = expected.exact.split("/");
-  return [
-    ...compareNumber(what, found, expected.value),
-    ...compareNumber(`${what} (exact)`, found, Number(numerator) / Number(denominator)),
-  ];
-}
-
-/** Tolerance relative to the value where it is above 1: results are percentages. */
-function compareNumber(what: string, found: number | null, expected: number): string[] {
-  const close =
-    found !== null && Math.abs(found - expected) <= tolerance * Math.max(1, Math.abs(expected));
-  return close ? [] : [`${what}: found ${found}, expected ${expected}`];
-}
-
-function checkRougeL(cases: readonly RougeCase[]): string[] {
-  return cases.flatMap(({ prediction, reference, stemmed, plain }, i) =>
-    Object.entries({ stemmed, plain }).flatMap(([form, expected]) => {
-      const found = rougeL(prediction, reference, { stemmer: form === "stemmed" });
-      return (["precision", "recall", "fmeasure"] as const).flatMap((part) =>
-        compareNumber(`rouge_l ${i}: ${form} ${part}`, found[part], expected[part]),
-      );
+/** From a file's inputs a document like the file's, with computed values in place of the expected. */
+const computations: Record<string, (given: never) => unknown> = {
+  continual: (given: Learning[]) =>
+    given.map(({ R, baseline }) => {
+      const { OP, BWT, FWT } = continualMetrics(R, baseline);
+      return { op: measured(OP), bwt: measured(BWT), fwt: measured(FWT) };
     }),
-  );
+  rouge_l: (given: Pair[]) =>
+    given.map(({ prediction, reference }) => ({
+      stemmed: rougeL(prediction, reference),
+      plain: rougeL(prediction, reference, { stemmer: false }),
+    })),
+  stems: (given: Record<string, string>) =>
+    Object.fromEntries(Object.keys(given).map((word) => [word, stem(word)])),
+  exact_match: (given: Pair[]) =>
+    given.map(({ prediction, reference }) => ({
+      normalized_prediction: normaliseAnswer(prediction),
+      normalized_reference: normaliseAnswer(reference),
+      match: isExactMatch(prediction, reference),
+    })),
+};
+
+const kindOf = (set: FixtureSet): string => set.name.slice("metrics/".length);
+
+function fromFraction(text: unknown): number {
+  const [numerator, denominator = "1"] = String(text).split("/");
+  return Number(numerator) / Number(denominator);
 }
 
-function checkStems(stems: Readonly<Record<string, string>>): string[] {
-  return Object.entries(stems).flatMap(([word, expected]) => {
-    const found = stem(word);
-    return found === expected ? [] : [`stem of ${word}: found ${found}, expected ${expected}`];
-  });
-}
+/** The expected value is a fraction as text, "145/2"; the computed one a number. */
+const exactFraction: Tolerance = {
+  name: `${TOLERANCE.metric.name} of the fraction`,
+  worst: (actual, wanted, expected, address) =>
+    TOLERANCE.metric.worst(actual, Array.from(wanted, fromFraction), expected, address),
+  moved: (wanted, index, expected, address) =>
+    TOLERANCE.metric.moved(Array.from(wanted, fromFraction), index, expected, address).map(String),
+};
 
-function checkExactMatch(cases: readonly ExactMatchCase[]): string[] {
-  return cases.flatMap((entry, i) => {
-    const compare = (what: string, found: unknown, expected: unknown): string[] =>
-      found === expected
-        ? []
-        : [`exact_match ${i}: ${what}: found ${JSON.stringify(found)}, expected ${JSON.stringify(expected)}`];
-    return [
-      ...compare("prediction", normaliseAnswer(entry.prediction), entry.normalized_prediction),
-      ...compare("reference", normaliseAnswer(entry.reference), entry.normalized_reference),
-      ...compare("match", isExactMatch(entry.prediction, entry.reference), entry.match),
-    ];
-  });
-}
+export const metrics: Check = {
+  folder: "metrics",
+  find: (root) =>
+    filesIn(root, "metrics", /\.json$/).map((file) => {
+      const name = `metrics/${file.replace(/\.json$/, "")}`;
+      return { root, name, files: [`${name}.json`] };
+    }),
+  unsupported: (set) => (kindOf(set) in computations ? null : "no check for this metric yet"),
+  rules: [
+    { at: /^continual\.json#\d+\/(R\/\d+|R|baseline)$/, tolerance: GIVEN },
+    { at: /#\d+\/(prediction|reference)$/, tolerance: GIVEN },
+    { at: /^continual\.json#\d+\/\w+\/exact$/, tolerance: exactFraction },
+    { at: /^continual\.json#\d+\/\w+\/value$/, tolerance: TOLERANCE.metric },
+    { at: /^continual\.json#\d+\/(op|bwt|fwt)$/, tolerance: EQUAL },
+    { at: /^rouge_l\.json#\d+\/(stemmed|plain)\//, tolerance: TOLERANCE.metric },
+    { at: /^stems\.json#/, tolerance: EQUAL },
+    { at: /^exact_match\.json#\d+\/(normalized_\w+|match)$/, tolerance: EQUAL },
+  ],
+  compute(set: FixtureSet): Promise<Values> {
+    const kind = kindOf(set);
+    const computation = computations[kind];
+    if (computation === undefined) throw new Error(`no check for ${set.name}`);
+    const computed = computation(readJson<never>(set.root, `${set.name}.json`));
+    return Promise.resolve(addressJson(`${kind}.json`, computed));
+  },
+};

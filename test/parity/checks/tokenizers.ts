@@ -1,42 +1,44 @@
-import { readFile } from "node:fs/promises";
+/** tokenizers/: ids with and without special tokens, and the texts that ids decode to. */
 import { join } from "node:path";
 import { Tokenizer } from "../../../lib/models/tokenizer.js";
+import type { Check } from "../check.js";
+import { addressJson, type Values } from "../expected.js";
+import { foldersIn, readJson, type FixtureSet } from "../fixtures.js";
+import { EQUAL, GIVEN } from "../tolerances.js";
 
-/** One text of a tokenizer's expected.json. */
-export interface ExpectedTokens {
+interface TokenizedText {
   text: string;
+  /** Also the input of decoding. */
   ids: number[];
-  ids_no_special: number[];
-  decoded: string;
-  decoded_with_special: string;
 }
 
-export async function readExpectedTokens(folder: string): Promise<ExpectedTokens[]> {
-  return JSON.parse(await readFile(join(folder, "expected.json"), "utf8")) as ExpectedTokens[];
-}
-
-/** Every difference between the tokenizer in `folder` and what is expected of it, as text. */
-export async function checkTokenizer(folder: string, expected: readonly ExpectedTokens[]): Promise<string[]> {
-  const tokenizer = await Tokenizer.open(folder);
-  const texts = expected.map((entry) => entry.text);
-  const ids = expected.map((entry) => entry.ids);
-  const found = {
-    ids: await tokenizer.encode(texts),
-    ids_no_special: await tokenizer.encode(texts, { specialTokens: false }),
-    decoded: await tokenizer.decodeBatch(ids),
-    decoded_with_special: await tokenizer.decodeBatch(ids, false),
-  };
-  const mismatches: string[] = [];
-  for (const [i, entry] of expected.entries()) {
-    for (const field of ["ids", "ids_no_special", "decoded", "decoded_with_special"] as const) {
-      const value = found[field][i];
-      const [a, b] = [typeof value === "string" ? value : Array.from(value ?? []), entry[field]].map((x) =>
-        JSON.stringify(x),
-      );
-      if (a !== b) mismatches.push(`text ${i} (${JSON.stringify(entry.text)}): ${field}: found ${a}, expected ${b}`);
-    }
-    const alone = await tokenizer.decode(entry.ids);
-    if (alone !== entry.decoded) mismatches.push(`text ${i}: decoded alone: found ${JSON.stringify(alone)}`);
-  }
-  return mismatches;
-}
+export const tokenizers: Check = {
+  folder: "tokenizers",
+  find: (root) =>
+    foldersIn(root, "tokenizers").map((folder) => {
+      const name = `tokenizers/${folder}`;
+      return { root, name, files: [`${name}/expected.json`] };
+    }),
+  unsupported: () => null,
+  rules: [
+    { at: /#\d+\/text$/, tolerance: GIVEN },
+    { at: /#\d+\/(ids|ids_no_special|decoded|decoded_with_special)$/, tolerance: EQUAL },
+  ],
+  async compute(set: FixtureSet): Promise<Values> {
+    const given = readJson<TokenizedText[]>(set.root, `${set.name}/expected.json`);
+    const tokenizer = await Tokenizer.open(join(set.root, set.name));
+    const texts = given.map(({ text }) => text);
+    const ids = given.map((entry) => entry.ids);
+    const withSpecial = await tokenizer.encode(texts);
+    const withoutSpecial = await tokenizer.encode(texts, { specialTokens: false });
+    const decoded = await tokenizer.decodeBatch(ids);
+    const decodedWithSpecial = await tokenizer.decodeBatch(ids, false);
+    const computed = given.map((_, i) => ({
+      ids: Array.from(withSpecial[i] ?? []),
+      ids_no_special: Array.from(withoutSpecial[i] ?? []),
+      decoded: decoded[i],
+      decoded_with_special: decodedWithSpecial[i],
+    }));
+    return addressJson("expected.json", computed);
+  },
+};
