@@ -1,0 +1,122 @@
+#include <cmath>
+#include <limits>
+
+#include "kernels/attention_rows.h"
+#include "kernels/fused.h"
+
+namespace rkif {
+namespace {
+
+// e^x for x up to 88, within 1.5 ulp; 0 from about -87.7 down, where the exact value is below the normal numbers. x = n
+// ln 2 + r, |r| <= ln 2 / 2; e^r = 1 + r + r^2 p(r) with p fitted for the least relative error (3e-9) on that interval.
+// Written out as libm's expf is not vectorised.
+RKIF_INLINE float exponential(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
+  x = x < -88.0f ? -88.0f : x;           // n is -127 there, and the power's bits are those of zero; NaN stays NaN
+  float shifted = x * 1.44269502f + kRound;
+  float n = shifted - kRound;
+  float r = x - n * 0.693359375f;  // ln 2 in two parts, the first exact in 10 bits
+  r = r + n * 2.12194442e-4f;
+  float p = 1.38144672e-3f;
+  p = p * r + 8.36878084e-3f;
+  p = p * r + 4.16683927e-2f;
+  p = p * r + 1.66665196e-1f;
+  p = p * r + 4.99999940e-1f;
+  float power = __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, shifted) << 23) + 0x3f800000u);
+  return ((p * r) * r + r + 1.0f) * power;
+}
+
+RKIF_INLINE void fill(float* x, int64_t from, int64_t to, float value) {
+  for (int64_t j = from; j < to; j++) x[j] = value;
+}
+
+// The padding's scores are minus infinity, so that loops over whole vectors need no tail.
+RKIF_INLINE void biased_scores(const ScoreRow& row, float* scores) {
+  if (row.bias != nullptr) {
+#pragma omp simd
+    for (int64_t j = 0; j < row.visible; j++) scores[j] = scores[j] * row.scale + row.bias[j];
+  } else if (row.scale != 1.0f) {
+#pragma omp simd
+    for (int64_t j = 0; j < row.visible; j++) scores[j] *= row.scale;
+  }
+  fill(scores, row.visible, row.padded, -std::numeric_limits<float>::infinity());
+}
+
+// Tells the compiler that there is no tail.
+RKIF_INLINE int64_t whole_vectors(int64_t padded) { return padded & ~(kRowPadding - 1); }
+
+RKIF_INLINE float kept(const ScoreRow& row, int64_t column) {
+  return dropout_keeps(row.key, static_cast<uint32_t>(column), row.threshold) ? row.keep_scale : 0.0f;
+}
+
+RKIF_INLINE float dot_inlined(int64_t n, const float* a, const float* b) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < n; j++) sum += a[j] * b[j];
+  return sum;
+}
+
+}  // namespace
+
+RKIF_FUSED_CLONES float softmax_row(const ScoreRow& given, float* scores) {
+  const ScoreRow row = given;  // a copy, which the stores to `scores` cannot alias
+  const int64_t n = whole_vectors(row.padded);
+  biased_scores(row, scores);
+  float max = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : max)
+  for (int64_t j = 0; j < n; j++) max = scores[j] > max ? scores[j] : max;
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < n; j++) {
+    scores[j] = exponential(scores[j] - max);
+    sum += scores[j];
+  }
+  const float inverse = 1.0f / sum;
+  if (row.threshold != 0) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) scores[j] *= inverse * kept(row, j);
+  } else {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) scores[j] *= inverse;
+  }
+  return max + std::log(sum);
+}
+
+RKIF_FUSED_CLONES void softmax_backward_row(const ScoreRow& given, float log_sum_exp, float mean_grad, float* scores,
+                                            float* grad, float* grad_bias) {
+  const ScoreRow row = given;
+  const int64_t n = whole_vectors(row.padded);
+  biased_scores(row, scores);
+  if (row.threshold != 0) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+      float probability = exponential(scores[j] - log_sum_exp);
+      float keep = kept(row, j);
+      scores[j] = probability * keep;
+      grad[j] = probability * (grad[j] * keep - mean_grad);
+    }
+  } else {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+      scores[j] = exponential(scores[j] - log_sum_exp);
+      grad[j] = scores[j] * (grad[j] - mean_grad);
+    }
+  }
+  if (grad_bias != nullptr) {
+#pragma omp simd
+    for (int64_t j = 0; j < row.visible; j++) grad_bias[j] += grad[j];
+  }
+  if (row.scale != 1.0f) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) grad[j] *= row.scale;
+  }
+}
+
+RKIF_FUSED_CLONES float dot(int64_t n, const float* a, const float* b) { return dot_inlined(n, a, b); }
+
+RKIF_FUSED_CLONES void dot_rows(int64_t rows, int64_t n, const float* query, const float* keys, int64_t stride,
+                                float* scores) {
+  for (int64_t j = 0; j < rows; j++) scores[j] = dot_inlined(n, query, keys + j * stride);
+}
+
+}  // namespace rkif
