@@ -1,0 +1,109 @@
+import type { ImportanceOptions, ImportanceVectors, Mask, Vector } from "../native/contract.js";
+
+/** What a method may keep beside vectors. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** A tokenized record; `key` tells it apart from the others of its set, for dropout. */
+export interface TrainingRecord {
+  readonly inputIds: Int32Array;
+  readonly labels: Int32Array;
+  readonly key: number;
+}
+
+/** Batches as a function of the step. */
+export interface Batches {
+  /** Planned steps; Infinity where there is no end. */
+  readonly steps: number;
+  at(step: number): readonly TrainingRecord[];
+}
+
+/** AdamW with moments of its own, saved with the run. */
+export interface Optimizer {
+  readonly name: string;
+}
+
+/** Moving averages of importance and uncertainty, saved with the run. */
+export interface Importance extends ImportanceVectors {
+  readonly options: ImportanceOptions;
+  /** Both averages back to 0. */
+  reset(): void;
+  /** A new vector, importance * uncertainty: the caller disposes it. */
+  score(): Vector;
+}
+
+export interface StepRequest {
+  batch: readonly TrainingRecord[];
+  /** Number of the loop within the method, and of the step within the loop: what dropout is a function of. */
+  loop: number;
+  step: number;
+  optimizer: Optimizer;
+  learningRate: number;
+  /** Multiplies the loss before the backward pass. Default 1. */
+  lossScale?: number;
+  /** Averages to update from the clipped gradient, and whether they read the weight before or after the update. */
+  importance?: { into: Importance; reads: "before" | "after" };
+  /** The parameters before this step may be kept as the best on dev. */
+  mayKeep?: boolean;
+}
+
+export interface StepResult {
+  /** Mean cross entropy over label tokens, before the update and without `lossScale`. */
+  loss: number;
+  /** Before clipping. */
+  gradNorm: number;
+  /** False where loss or gradient was not finite: then nothing was changed. */
+  applied: boolean;
+}
+
+/** What happened in one cycle of a recurrent method. Vectors and masks are only valid during the call. */
+export interface CycleReport {
+  cycle: number;
+  fused: boolean;
+  onlyIn?: number;
+  onlyOut?: number;
+  both?: number;
+  neither?: number;
+  vectors: {
+    start: Vector;
+    tauIn: Vector;
+    tauOut: Vector;
+    scoreIn: Vector;
+    scoreOut: Vector;
+    importanceIn: Vector;
+    uncertaintyIn: Vector;
+    importanceOut: Vector;
+    uncertaintyOut: Vector;
+  };
+  masks?: { in: Mask; out: Mask };
+}
+
+/** What a method sees of a run while it learns one task. */
+export interface Run {
+  /** Position in the order, from 0, and name. */
+  readonly task: { readonly index: number; readonly name: string };
+  readonly learningRate: number;
+  readonly warmupSteps: number;
+  /** Records kept of earlier tasks. */
+  readonly memorySize: number;
+  /** The trainable parameters. */
+  readonly parameters: Vector;
+  /** Lengths of the tensors that the flat vector is made of. */
+  readonly tensorLengths: readonly number[];
+
+  /** The task's records in shuffled epochs; with `withMemory`, all memory records are shuffled among them. */
+  taskBatches(options?: { loop?: number; withMemory?: boolean }): Batches;
+  /** Batches of distinct memory records, drawn anew at every step. */
+  memoryBatches(options: { loop: number }): Batches;
+
+  /** Counters that are saved with the run; call it once. After an interruption it returns what was saved. */
+  state<T extends { [key: string]: Json }>(initial: T): T;
+  /** A vector of zeros, of the parameters' length, saved with the run under this name. */
+  vector(name: string): Vector;
+  optimizer(name: string): Optimizer;
+  importance(name: string, options: ImportanceOptions): Importance;
+
+  /** One optimizer step. The only point where a run is saved or stopped: before anything of the step is done. */
+  step(request: StepRequest): Promise<StepResult>;
+  /** Reports a finished cycle. */
+  cycle(report: CycleReport): Promise<void>;
+}

@@ -1,0 +1,13 @@
+import { loadAddon } from "../native/load.js";
+import type { Addon } from "../native/contract.js";
+
+// The method's kernels as plain functions; what each computes is documented in native/contract.ts.
+export const select: Addon["select"] = (...args) => loadAddon().select(...args);
+export const fuse: Addon["fuse"] = (...args) => loadAddon().fuse(...args);
+export const fuseAdaptive: Addon["fuseAdaptive"] = (...args) => loadAddon().fuseAdaptive(...args);
+export const score: Addon["score"] = (...args) => loadAddon().score(...args);
+export const updateImportance: Addon["updateImportance"] = (...args) => loadAddon().updateImportance(...args);
+export const adamwStep: Addon["adamwStep"] = (...args) => loadAddon().adamwStep(...args);
+export const quantiles: Addon["quantiles"] = (...args) => loadAddon().quantiles(...args);
+export const createVector: Addon["createVector"] = (...args) => loadAddon().createVector(...args);
+export const createAbortFlag: Addon["createAbortFlag"] = () => loadAddon().createAbortFlag();

@@ -1,0 +1,141 @@
+import { z, type ZodType } from "zod";
+import { RkifError } from "../errors.js";
+import { suggestion } from "../data/suggest.js";
+import type { Method } from "../methods/method.js";
+import { methods } from "../methods/registry.js";
+import {
+  dataOptions,
+  learnerOptions,
+  runtimeOptions,
+  type DataOptions,
+  type LearnerOptions,
+} from "./options.js";
+
+/** Every option of a run, resolved: what config.json of a run folder holds. */
+export type ResolvedConfig = LearnerOptions & {
+  method: string;
+  preset: string | null;
+} & Record<string, unknown>;
+
+/** What a user may give: any subset of the options. */
+export type ConfigInput = Partial<z.input<typeof learnerOptions>> & {
+  method?: string;
+  preset?: string | null;
+} & Record<string, unknown>;
+
+const choice = z.object({
+  method: z.string().default("recurrent-kif").describe("learning method"),
+  preset: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe("named set of the method's options; what is given besides goes before it"),
+});
+
+/** Option names that may differ when a run goes on. */
+const free = new Set(Object.keys(runtimeOptions.shape));
+
+/** Finds a method, or says which there are. */
+export function findMethod(name: string): Method {
+  const method = methods.get(name);
+  if (method) return method;
+  const names = [...methods.keys()];
+  throw new RkifError(
+    "CONFIG_INVALID",
+    `method is ${JSON.stringify(name)}; expected one of ${names.join(", ")}.${suggestion(name, names)}`,
+  );
+}
+
+/**
+ * Fills in presets and defaults and checks every option.
+ * @param source what messages call the configuration, such as a file name
+ * @throws {RkifError} CONFIG_INVALID naming the option, what was found and what was expected.
+ */
+export function resolveConfig(input: ConfigInput, source: string = "configuration"): ResolvedConfig {
+  const method = findMethod(parse(choice.pick({ method: true }), { method: input.method }, source).method);
+  const shape = { ...choice.shape, ...learnerOptions.shape, ...method.options.shape };
+  refuseUnknown(input, shape, method, source);
+  const preset = presetOf(method, input.preset ?? null, source);
+  return parse(z.object(shape), { ...preset, ...withoutUndefined(input) }, source) as ResolvedConfig;
+}
+
+/** The same for a command that also names its data. */
+export function resolveDataOptions(input: Record<string, unknown>, source: string): DataOptions {
+  return parse(dataOptions, withoutUndefined(input), source);
+}
+
+/** A method's own part of a resolved configuration. */
+export function methodOptions(config: ResolvedConfig): Record<string, unknown> {
+  const { options } = findMethod(config.method);
+  return options.parse(Object.fromEntries(Object.keys(options.shape).map((key) => [key, config[key]])));
+}
+
+/** Names of the options in which two configurations differ, of those that may not. */
+export function configDifferences(a: ResolvedConfig, b: ResolvedConfig): string[] {
+  const names = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...names]
+    .filter((name) => !free.has(name) && JSON.stringify(a[name]) !== JSON.stringify(b[name]))
+    .sort();
+}
+
+/** The published JSON Schema: every option of every method. */
+export function configJsonSchema(): Record<string, unknown> {
+  const shape: Record<string, ZodType> = {
+    ...choice.shape,
+    ...learnerOptions.shape,
+    ...dataOptions.partial().shape,
+  };
+  for (const method of methods.values()) {
+    for (const [name, option] of Object.entries(method.options.shape)) {
+      shape[name] = (option as ZodType).describe(`${method.name}: ${(option as ZodType).description ?? ""}`);
+    }
+  }
+  return z.toJSONSchema(z.strictObject(shape), { io: "input" }) as Record<string, unknown>;
+}
+
+function presetOf(method: Method, name: string | null, source: string): Readonly<Record<string, unknown>> {
+  if (name === null) return {};
+  const preset = method.presets?.[name];
+  if (preset) return preset;
+  const names = Object.keys(method.presets ?? {});
+  const known = names.length > 0 ? `expected one of ${names.join(", ")}` : `method ${method.name} has none`;
+  throw new RkifError(
+    "CONFIG_INVALID",
+    `${source}: preset is ${JSON.stringify(name)}; ${known}.${suggestion(name, names)}`,
+  );
+}
+
+function refuseUnknown(
+  input: Readonly<Record<string, unknown>>,
+  shape: Readonly<Record<string, unknown>>,
+  method: Method,
+  source: string,
+): void {
+  const names = Object.keys(shape);
+  for (const key of Object.keys(input)) {
+    if (names.includes(key)) continue;
+    const owner = [...methods.values()].find((other) => key in other.options.shape);
+    const why = owner
+      ? `it is an option of method ${owner.name}, not of ${method.name}`
+      : "there is no such option";
+    throw new RkifError("CONFIG_INVALID", `${source}: "${key}": ${why}.${suggestion(key, names)}`);
+  }
+}
+
+function parse<T extends ZodType>(schema: T, value: unknown, source: string): z.output<T> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map((issue) => {
+    const at = issue.path.join(".");
+    const found = issue.path.reduce<unknown>(
+      (part, key) => (part as Record<PropertyKey, unknown>)?.[key],
+      value,
+    );
+    return `${source}: ${at} is ${JSON.stringify(found)}; ${issue.message}`;
+  });
+  throw new RkifError("CONFIG_INVALID", lines.join("\n"));
+}
+
+function withoutUndefined(input: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,111 @@
+import { z } from "zod";
+
+const count = z.number().int().positive();
+const fraction = z.number().min(0).max(1);
+const rate = z.number().min(0).lt(1);
+const limit = count.nullable().default(null);
+
+/** Options of the model and its adapter. */
+export const modelOptions = z.object({
+  model: z.string().default("embedded").describe('folder of a Hugging Face checkpoint, or "embedded"'),
+  baseType: z
+    .enum(["float32", "bfloat16"])
+    .default("float32")
+    .describe("type of the frozen base weights in memory"),
+  copyWeights: z.boolean().default(false).describe("read the weights at load instead of mapping the files"),
+  trainable: z.enum(["lora", "full"]).default("lora").describe("what trains: an adapter, or every weight"),
+  loraRank: count.default(8).describe("rank of the adapter (r)"),
+  loraAlpha: z.number().positive().default(32).describe("the adapter's scale is alpha / rank"),
+  loraDropout: rate.default(0.05).describe("dropout on the adapter's input"),
+  rsLora: z.boolean().default(false).describe("scale by alpha / sqrt(rank)"),
+  targetModules: z
+    .array(z.string().min(1))
+    .min(1)
+    .default(["q", "v"])
+    .describe("modules that get an adapter, by name or path suffix"),
+  baseDropout: rate
+    .nullable()
+    .default(null)
+    .describe("the base model's dropout rate in training; null: its config's"),
+});
+
+/** Options of the training loop, the same for every method. */
+export const loopOptions = z.object({
+  seed: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(42)
+    .describe("what initial values, data order, memory and dropout are a function of"),
+  epochs: count.default(10).describe("epochs over each task's records"),
+  batchSize: count.default(8).describe("records of an optimizer step"),
+  microBatchSize: count
+    .nullable()
+    .default(null)
+    .describe("records computed at once; null: the whole step; any size gives the same step"),
+  learningRate: z.number().nonnegative().default(3e-4).describe("learning rate on the task's records"),
+  warmupSteps: z.number().int().nonnegative().default(50).describe("steps over which a rate rises from 0"),
+  weightDecay: z.number().nonnegative().default(0).describe("decoupled weight decay of AdamW"),
+  maxGradNorm: z
+    .number()
+    .positive()
+    .nullable()
+    .default(1)
+    .describe("gradients are clipped to this norm; null: not at all"),
+  memoryFraction: fraction.default(0.02).describe("share of a task's training records kept for later tasks"),
+  selectBestOnDev: z
+    .boolean()
+    .default(false)
+    .describe("keep the parameters with the least dev loss over the tasks seen"),
+  devEvery: count.default(40).describe("steps between two looks at dev"),
+  devRecords: count.default(25).describe("dev records of a task to look at"),
+  sourceTokens: count.default(1024).describe("most tokens of a prompt"),
+  targetTokens: count.default(128).describe("most tokens of an output"),
+});
+
+/** Options of the evaluation after each task. */
+export const evaluationOptions = z.object({
+  evaluateBy: z
+    .enum(["generate", "score"])
+    .default("generate")
+    .describe("generate and compare, or score all labels seen so far"),
+  metric: z
+    .enum(["exact-match", "rouge-l"])
+    .default("exact-match")
+    .describe("what a generated answer is measured by"),
+  maxNewTokens: count.default(128).describe("most tokens of a generated answer"),
+  evaluationTokens: count.default(8192).describe("prompt tokens of an evaluation batch"),
+  measureForwardTransfer: z
+    .boolean()
+    .default(true)
+    .describe("evaluate a task before it is learned, with and without the adapter (FWT)"),
+});
+
+/** Options of the data. */
+export const dataOptions = z.object({
+  data: z.string().describe("folder with train/, dev/ and test/, a file per task"),
+  order: z
+    .union([z.string(), z.array(z.string())])
+    .nullable()
+    .default(null)
+    .describe("a named order (1-6), or task names with commas between; null: all, by name"),
+  trainLimit: limit.describe("use the first n training records of each task"),
+  devLimit: limit.describe("use the first n dev records of each task"),
+  testLimit: limit.describe("use the first n test records of each task"),
+});
+
+/** Options of how a run is kept and computed; results do not depend on them, but for rounding with `threads`. */
+export const runtimeOptions = z.object({
+  threads: count.nullable().default(null).describe("threads of one operation; null: libtorch's choice"),
+  saveEvery: count.default(200).describe("optimizer steps between two saves of the run"),
+});
+
+/** What a learner is made from: everything but the data. */
+export const learnerOptions = z.object({
+  ...modelOptions.shape,
+  ...loopOptions.shape,
+  ...evaluationOptions.shape,
+  ...runtimeOptions.shape,
+});
+export type LearnerOptions = z.output<typeof learnerOptions>;
+export type DataOptions = z.output<typeof dataOptions>;
