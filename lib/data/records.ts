@@ -83,6 +83,8 @@ function firstBrokenElement(text: string): string {
     const character = text[i];
     if (character === '"') {
       for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === "\\") i++;
+      // A string without an end: the next turn is the end of the text.
+      i = Math.min(i, text.length - 1);
     } else if (character === "{" || character === "[") depth++;
     else if (depth > 0 && (character === "}" || character === "]")) depth--;
     else if (character === undefined || (depth === 0 && (character === "," || character === "]"))) {
