@@ -32,8 +32,8 @@ const choice = z.object({
     .describe("named set of the method's options; what is given besides goes before it"),
 });
 
-/** Option names that may differ when a run goes on. */
-const free = new Set(Object.keys(runtimeOptions.shape));
+/** Option names that may differ when a run goes on: tasks are added, and folders move. */
+const free = new Set([...Object.keys(runtimeOptions.shape), ...Object.keys(dataOptions.shape)]);
 
 /** Finds a method, or says which there are. */
 export function findMethod(name: string): Method {

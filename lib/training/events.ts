@@ -1,0 +1,57 @@
+/** What a learner tells while it works; also the lines of metrics.jsonl (but for progress). */
+export type LearnerEvent =
+  | {
+      event: "task-start";
+      task: string;
+      index: number;
+      records: number;
+      cutSources: number;
+      cutTargets: number;
+    }
+  | {
+      event: "step";
+      task: string;
+      loop: number;
+      step: number;
+      loss: number | null;
+      gradNorm: number | null;
+      learningRate: number;
+      applied: boolean;
+    }
+  | {
+      event: "cycle";
+      task: string;
+      cycle: number;
+      fused: boolean;
+      onlyIn?: number;
+      onlyOut?: number;
+      both?: number;
+      neither?: number;
+      thresholdIn?: (number | null)[];
+      thresholdOut?: (number | null)[];
+    }
+  | {
+      event: "evaluation";
+      /** The last task learned, or null for the untrained model. */
+      after: string | null;
+      task: string;
+      accuracy: number;
+      ownLabelAccuracy?: number;
+      correct: number;
+      total: number;
+    }
+  | { event: "task-end"; task: string; index: number; steps: number; skipped: number }
+  /** Only told, never logged. */
+  | {
+      event: "progress";
+      task: string;
+      stage: "train" | "evaluate";
+      label: string;
+      done: number;
+      total: number;
+      /** Mean loss of the last steps. */
+      loss?: number;
+    };
+
+/** JSON has no NaN or infinity. */
+export const finiteOrNull = (value: number): number | null => (Number.isFinite(value) ? value : null);

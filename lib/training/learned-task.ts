@@ -1,0 +1,78 @@
+import { mkdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { encodeRecords, type EncodedRecord } from "../data/encode.js";
+import { readRecords, type TaskRecord } from "../data/records.js";
+import type { TaskData } from "../data/tasks.js";
+import type { Tokenizer } from "../models/tokenizer.js";
+import { readJson, writeJson, writeRecords, type RunFolder } from "./run-folder.js";
+
+/** What later tasks need of a task: its labels, and its memory, dev and test records. */
+export interface LearnedTask {
+  readonly name: string;
+  readonly labels: readonly string[];
+  readonly memory: readonly EncodedRecord[];
+  readonly dev: readonly EncodedRecord[];
+  readonly test: readonly EncodedRecord[];
+  /** The test records' outputs. */
+  readonly references: readonly string[];
+}
+
+export interface Lengths {
+  sourceTokens: number;
+  targetTokens: number;
+  endTokenId: number;
+}
+
+/** Puts what a task leaves behind into the run folder, so that its original data are not needed any more. */
+export async function writeTask(
+  folder: RunFolder,
+  index: number,
+  task: TaskData,
+  devRecords: number,
+): Promise<void> {
+  const path = folder.task(index, task.name);
+  await mkdir(path, { recursive: true });
+  await writeRecords(join(path, "test.jsonl"), task.test);
+  await writeRecords(join(path, "dev.jsonl"), task.dev.slice(0, devRecords));
+  await writeJson(join(path, "task.json"), { name: task.name, labels: task.labels });
+}
+
+/** Adds the memory, chosen when the task has been learned. */
+export async function writeMemory(
+  folder: RunFolder,
+  index: number,
+  name: string,
+  memory: readonly TaskRecord[],
+): Promise<void> {
+  await writeRecords(join(folder.task(index, name), "memory.jsonl"), memory);
+}
+
+/** Reads a task back, tokenized. A task still being learned has no memory yet. */
+export async function readLearnedTask(
+  folder: RunFolder,
+  index: number,
+  name: string,
+  tokenizer: Tokenizer,
+  lengths: Lengths,
+  hasMemory: boolean,
+): Promise<LearnedTask> {
+  const path = folder.task(index, name);
+  const { labels } = await readJson<{ labels: string[] }>(join(path, "task.json"));
+  const encode = async (records: readonly TaskRecord[]): Promise<EncodedRecord[]> =>
+    records.length === 0 ? [] : (await encodeRecords(records, tokenizer, lengths)).records;
+  const test = await readSome(join(path, "test.jsonl"));
+  return {
+    name,
+    labels,
+    memory: hasMemory ? await encode(await readSome(join(path, "memory.jsonl"))) : [],
+    dev: await encode(await readSome(join(path, "dev.jsonl"))),
+    test: await encode(test),
+    references: test.map(({ output }) => output),
+  };
+}
+
+// An empty set is an empty file here; data/ refuses such files, as users do not mean them.
+async function readSome(file: string): Promise<TaskRecord[]> {
+  const size = (await stat(file).catch(() => undefined))?.size;
+  return size === 0 ? [] : readRecords(file);
+}
