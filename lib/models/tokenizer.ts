@@ -13,8 +13,11 @@ export type SpecialRole = "bos" | "eos" | "pad" | "unk";
 
 const roles: readonly SpecialRole[] = ["bos", "eos", "pad", "unk"];
 
-/** An encoding holds offsets, masks and strings besides its ids, some hundred bytes a token; so texts go in by this many. */
-const textsPerCall = 256;
+/**
+ * Texts go in by this many: an encoding holds offsets, masks and strings besides its ids, some hundred bytes a token, and turning
+ * native arrays into ids takes the event loop's time.
+ */
+const textsPerCall = 64;
 
 /**
  * A tokenizer.json (Hugging Face tokenizers) and, where they stand beside it, the special tokens' names in
