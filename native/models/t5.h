@@ -1,10 +1,9 @@
 // T5 v1.0, v1.1 and Flan (Raffel et al., arXiv 1910.10683; Shazeer, arXiv 2002.05202 for the gated feed-forward).
 #pragma once
+#include "models/activation.h"
 #include "models/model.h"
 
 namespace rkif {
-
-enum class Activation { kRelu, kGelu, kGeluNew, kSilu };
 
 struct T5Config {
   int64_t vocab_size = 0;
@@ -27,8 +26,10 @@ struct T5Config {
   int64_t decoder_start_token_id = 0;
 };
 
-// Takes the weights it needs (converted to options.base_type, or sharing memory where the type is already that). Tied names may be absent; legacy tensors that
-// no parameter wants are ignored. Throws CheckpointMismatch. The trainable vectors start as: adapter zeros; full mode: the weights.
+// Takes the weights it needs (converted to options.base_type, or sharing memory where the type is already that; norms
+// and position tables are kept in fp32). Tied names may be absent; legacy tensors that no parameter wants are ignored.
+// Throws CheckpointMismatch where the weights do not fit and std::invalid_argument where configuration or options make
+// no sense. The trainable vectors start as: adapter zeros; full mode: the weights.
 std::unique_ptr<Model> make_t5(const T5Config& config, const ModelOptions& options, const Weights& weights);
 
 }  // namespace rkif

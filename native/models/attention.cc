@@ -1,0 +1,83 @@
+#include "models/attention.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <optional>
+
+#include "models/autograd.h"
+
+namespace rkif {
+namespace {
+
+AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlace& place) {
+  return {place.heads, q.size(1) / place.heads, q.stride(0), k.stride(0), v.stride(0), place.scale, place.causal};
+}
+
+OffsetBias bias_of(const at::Tensor& table, int64_t reach) {
+  if (!table.defined()) return {};
+  return {table.const_data_ptr<float>(), reach};
+}
+
+at::Tensor forward_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OffsetBias& bias,
+                          const AttentionPlace& place, float* log_sum_exp) {
+  at::Tensor out = at::empty_like(q);
+  attention_forward(shape_of(q, k, v, place), *place.spans, bias, place.dropout, q.const_data_ptr<float>(),
+                    k.const_data_ptr<float>(), v.const_data_ptr<float>(), out.mutable_data_ptr<float>(), log_sum_exp,
+                    q.size(0));
+  return out;
+}
+
+struct AttentionKept {
+  at::Tensor q, k, v, out, log_sum_exp, table;
+  int64_t reach;
+  AttentionPlace place;
+};
+
+struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const std::optional<at::Tensor>& table, int64_t reach, const AttentionPlace& place) {
+    at::Tensor bias = table ? values_of(*table) : at::Tensor();
+    at::Tensor log_sum_exp = at::empty({place.heads, q.size(0)}, q.options());
+    at::Tensor out = forward_values(q, k, v, bias_of(bias, reach), place, log_sum_exp.mutable_data_ptr<float>());
+    keep(context,
+         AttentionKept{values_of(q), values_of(k), values_of(v), values_of(out), log_sum_exp, bias, reach, place});
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    AttentionKept kept = take<AttentionKept>(context);
+    at::Tensor dout = gradients[0].contiguous();
+    at::Tensor dq = at::empty_like(kept.q);
+    at::Tensor dk = at::zeros_like(kept.k);
+    at::Tensor dv = at::zeros_like(kept.v);
+    at::Tensor dtable;
+    if (kept.table.defined() && context->needs_input_grad(3)) dtable = at::zeros_like(kept.table);
+    attention_backward(shape_of(kept.q, kept.k, kept.v, kept.place), *kept.place.spans, bias_of(kept.table, kept.reach),
+                       kept.place.dropout, kept.q.const_data_ptr<float>(), kept.k.const_data_ptr<float>(),
+                       kept.v.const_data_ptr<float>(), kept.out.const_data_ptr<float>(),
+                       kept.log_sum_exp.const_data_ptr<float>(), kept.q.size(0), dout.const_data_ptr<float>(),
+                       dq.mutable_data_ptr<float>(), dk.mutable_data_ptr<float>(), dv.mutable_data_ptr<float>(),
+                       dtable.defined() ? dtable.mutable_data_ptr<float>() : nullptr);
+    // The kernel computes all three in one pass; what nobody asked for (frozen k below the first adapter) is dropped.
+    if (!context->needs_input_grad(0)) dq = at::Tensor();
+    if (!context->needs_input_grad(1)) dk = at::Tensor();
+    if (!context->needs_input_grad(2)) dv = at::Tensor();
+    return {dq, dk, dv, dtable, {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionBias& bias,
+                  const AttentionPlace& place) {
+  if (!tracks(q) && !tracks(k) && !tracks(v) && !tracks(bias.table)) {
+    return forward_values(q, k, v, bias_of(bias.table, bias.reach), place, nullptr);
+  }
+  std::optional<at::Tensor> table;
+  if (bias.table.defined()) table = bias.table;
+  return AttentionFunction::apply(q, k, v, table, bias.reach, place);
+}
+
+}  // namespace rkif

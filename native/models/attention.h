@@ -1,0 +1,30 @@
+// The packed attention kernel as a differentiable operation.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include "kernels/attention.h"
+#include "models/packed.h"
+
+namespace rkif {
+
+// Bias by offset: table [heads, 2 * reach - 1] with the bias of (key position - query position) at offset + reach - 1.
+// Undefined: none.
+struct AttentionBias {
+  at::Tensor table;
+  int64_t reach = 0;
+};
+
+struct AttentionPlace {
+  int64_t heads = 1;
+  float scale = 1;
+  bool causal = false;
+  Spans spans;
+  AttentionDropout dropout;
+};
+
+// q: [query rows, heads * head size], k, v: [key rows, ...] -> [query rows, heads * head size]. Gradients to q, k, v
+// and the bias table.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionBias& bias,
+                  const AttentionPlace& place);
+
+}  // namespace rkif

@@ -1,0 +1,33 @@
+// Dropout of packed rows as a function of counters: the mask belongs to the record, its position and the place in the
+// model.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "kernels/dropout.h"
+#include "models/model.h"
+#include "models/packed.h"
+
+namespace rkif {
+
+// One place of dropout in one forward pass. A rate of 0 means none.
+struct Dropout {
+  double rate = 0;
+  uint64_t site_key = 0;
+  std::shared_ptr<const RowPlaces> rows;
+
+  bool active() const { return rate > 0; }
+  // `out` = the mask applied to `in`; both [rows, columns], contiguous fp32, and may be the same. Backward is the same
+  // call on the gradient.
+  void apply(const at::Tensor& in, const at::Tensor& out) const;
+};
+
+at::Tensor dropout(const at::Tensor& x, const Dropout& place);
+
+// residual + dropout(x): the end of every sublayer, and therefore where the passes stop when `abort` is set, forward
+// and backward.
+at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& x, const Dropout& place, const AbortFlag& abort);
+
+}  // namespace rkif

@@ -1,0 +1,141 @@
+#include "models/lora.h"
+
+#include <ATen/ops/add.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
+
+#include <cmath>
+#include <optional>
+#include <set>
+#include <stdexcept>
+
+#include "models/autograd.h"
+
+namespace rkif {
+namespace {
+
+// x times `matrix` in the matrix's type, as fp32.
+at::Tensor product(const at::Tensor& x, const at::Tensor& matrix) {
+  if (matrix.scalar_type() == at::kFloat) return at::mm(x, matrix);
+  return at::mm(x.to(matrix.scalar_type()), matrix).to(at::kFloat);
+}
+
+at::Tensor adapter_input(const at::Tensor& x, const Dropout& place) {
+  if (!place.active()) return x;
+  at::Tensor in = x.contiguous();
+  at::Tensor out = at::empty_like(in);
+  place.apply(in, out);
+  return out;
+}
+
+// Also gives A dropout(x) back, which the gradient of B needs.
+at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropout& place, at::Tensor* low_rank) {
+  at::Tensor y = product(x, layer.weight.t());
+  if (layer.adapter_active()) {
+    at::Tensor h = at::mm(adapter_input(x, place), layer.a.t());
+    y.addmm_(h, layer.b.t(), 1, layer.scale);
+    if (low_rank) *low_rank = std::move(h);
+  }
+  return y;
+}
+
+struct LinearKept {
+  at::Tensor x;         // only where a gradient of A or W needs it
+  at::Tensor low_rank;  // A dropout(x)
+  const Linear* layer;  // outlives the graph: models own their layers, graphs live within one call
+  Dropout place;
+};
+
+struct LinearFunction : torch::autograd::Function<LinearFunction> {
+  // The leaves are there to put the output on the graph where x is not.
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& leaf,
+                            const std::optional<at::Tensor>& second_leaf, const Linear* layer, const Dropout& place) {
+    LinearKept kept{{}, {}, layer, place};
+    at::Tensor y = forward_values(x, *layer, place, &kept.low_rank);
+    if (leaf) kept.x = values_of(x);
+    keep(context, std::move(kept));
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    LinearKept kept = take<LinearKept>(context);
+    const Linear& layer = *kept.layer;
+    const at::Tensor& dy = gradients[0];
+    bool needs_x = context->needs_input_grad(0);
+
+    if (layer.weight.requires_grad()) {
+      at::Tensor into = layer.weight.grad();
+      into.addmm_(dy.t(), kept.x);
+    }
+    at::Tensor dx;
+    if (needs_x) dx = product(dy, layer.weight);
+    if (layer.adapter_active()) {
+      at::Tensor into_b = layer.b.grad();
+      into_b.addmm_(dy.t(), kept.low_rank, 1, layer.scale);
+      at::Tensor dh = at::mm(dy, layer.b);
+      at::Tensor into_a = layer.a.grad();
+      into_a.addmm_(dh.t(), adapter_input(kept.x, kept.place), 1, layer.scale);
+      if (needs_x && kept.place.active()) {
+        at::Tensor through = at::mm(dh, layer.a);
+        kept.place.apply(through, through);
+        dx.add_(through, layer.scale);
+      } else if (needs_x) {
+        dx.addmm_(dh, layer.a, 1, layer.scale);
+      }
+    }
+    return {dx, {}, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {
+  std::optional<at::Tensor> leaf, second_leaf;
+  if (tracks(layer.weight)) leaf = layer.weight;
+  if (layer.adapter_active() && tracks(layer.a)) {
+    leaf = layer.a;
+    second_leaf = layer.b;
+  }
+  if (!leaf && !tracks(x)) return forward_values(x, layer, adapter_dropout, nullptr);
+  return LinearFunction::apply(x, leaf, second_leaf, &layer, adapter_dropout);
+}
+
+void Linear::merge() {
+  at::NoGradGuard no_grad;
+  at::Tensor merged = at::addmm(weight.to(at::kFloat), b, a, 1, scale).to(weight.scalar_type());
+  original_ = std::move(weight);
+  weight = std::move(merged);
+}
+
+void Linear::unmerge() {
+  weight = std::move(original_);
+  original_ = at::Tensor();
+}
+
+double lora_scale(const LoraConfig& config) {
+  return config.alpha / (config.rs_lora ? std::sqrt(static_cast<double>(config.r)) : static_cast<double>(config.r));
+}
+
+std::vector<bool> match_targets(const std::vector<std::string>& modules, const std::vector<std::string>& targets) {
+  std::vector<bool> matched(modules.size(), false);
+  for (const std::string& target : targets) {
+    bool any = false;
+    for (size_t i = 0; i < modules.size(); ++i) {
+      if (modules[i] == target || modules[i].ends_with("." + target)) any = matched[i] = true;
+    }
+    if (any) continue;
+    std::set<std::string> candidates;
+    for (const std::string& module : modules) candidates.insert(module.substr(module.rfind('.') + 1));
+    std::string message = "target module \"" + target + "\" matches no linear layer of the model; candidates: ";
+    const char* separator = "";
+    for (const std::string& candidate : candidates) {
+      message += separator + candidate;
+      separator = ", ";
+    }
+    throw std::invalid_argument(message + ", or a module's path such as \"" + modules.front() + "\"");
+  }
+  return matched;
+}
+
+}  // namespace rkif

@@ -1,0 +1,75 @@
+#include "models/packed.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace rkif {
+
+Sequences::Sequences(const std::vector<int32_t>& sequence_lengths) {
+  starts.reserve(sequence_lengths.size());
+  lengths.reserve(sequence_lengths.size());
+  for (int32_t length : sequence_lengths) {
+    starts.push_back(tokens);
+    lengths.push_back(length);
+    tokens += length;
+    longest = std::max<int64_t>(longest, length);
+  }
+}
+
+RowPlaces::RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& record_keys) {
+  records.reserve(sequences.tokens);
+  positions.reserve(sequences.tokens);
+  for (int64_t i = 0; i < sequences.count(); ++i) {
+    for (int64_t position = 0; position < sequences.lengths[i]; ++position) {
+      records.push_back(record_keys[i]);
+      positions.push_back(static_cast<uint32_t>(position));
+    }
+  }
+}
+
+Spans attention_spans(const Sequences& queries, const Sequences& keys, const std::vector<int32_t>& keys_of,
+                      const std::vector<uint32_t>& records) {
+  auto spans = std::make_shared<std::vector<AttentionSpan>>();
+  spans->reserve(queries.lengths.size());
+  for (int64_t i = 0; i < queries.count(); ++i) {
+    if (queries.lengths[i] == 0) continue;
+    int64_t k = keys_of.empty() ? i : keys_of[i];
+    spans->push_back(
+        {queries.starts[i], queries.lengths[i], keys.starts[k], keys.lengths[k], records.empty() ? 0 : records[i]});
+  }
+  return spans;
+}
+
+void check_packed(const std::string& what, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths,
+                  int32_t shortest, int64_t vocabulary, Labels labels) {
+  int64_t total = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    if (lengths[i] < shortest) {
+      throw std::invalid_argument(what + ": sequence " + std::to_string(i) + " has length " +
+                                  std::to_string(lengths[i]) + ", expected at least " + std::to_string(shortest));
+    }
+    total += lengths[i];
+  }
+  if (total != static_cast<int64_t>(ids.size())) {
+    throw std::invalid_argument(what + ": the lengths add up to " + std::to_string(total) + ", but there are " +
+                                std::to_string(ids.size()) + " tokens");
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    bool ignored = labels == Labels::kYes && ids[i] == kIgnoredLabel;
+    if (!ignored && (ids[i] < 0 || ids[i] >= vocabulary)) {
+      throw std::invalid_argument(what + ": token " + std::to_string(i) + " is " + std::to_string(ids[i]) +
+                                  ", expected 0 to " + std::to_string(vocabulary - 1) +
+                                  (labels == Labels::kYes ? " or -100" : ""));
+    }
+  }
+}
+
+at::Tensor index_tensor(const std::vector<int32_t>& values) {
+  at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, at::kInt);
+  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<int32_t>());
+  return tensor;
+}
+
+}  // namespace rkif

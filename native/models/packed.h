@@ -1,0 +1,52 @@
+// Sequences laid end to end, and what attention and dropout need to know of their boundaries.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/attention.h"
+
+namespace rkif {
+
+struct Sequences {
+  std::vector<int64_t> starts;
+  std::vector<int64_t> lengths;
+  int64_t tokens = 0;
+  int64_t longest = 0;
+
+  Sequences() = default;
+  explicit Sequences(const std::vector<int32_t>& sequence_lengths);
+  int64_t count() const { return static_cast<int64_t>(lengths.size()); }
+};
+
+// For each row of a packed matrix, the record it belongs to and its position there.
+struct RowPlaces {
+  std::vector<uint32_t> records;
+  std::vector<uint32_t> positions;
+
+  RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& record_keys);
+};
+
+using Spans = std::shared_ptr<const std::vector<AttentionSpan>>;
+
+// Sequence i of `queries` attends to sequence keys_of[i] of `keys` (to sequence i where keys_of is empty). `records`
+// may be empty: no dropout.
+Spans attention_spans(const Sequences& queries, const Sequences& keys, const std::vector<int32_t>& keys_of,
+                      const std::vector<uint32_t>& records);
+
+constexpr int32_t kIgnoredLabel = -100;
+
+enum class Labels { kNo, kYes };
+
+// Refuses ids that do not fill the lengths exactly or lie outside the vocabulary, and sequences shorter than
+// `shortest`. `what` names them in the message (std::invalid_argument). Labels may be -100.
+void check_packed(const std::string& what, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths,
+                  int32_t shortest, int64_t vocabulary, Labels labels);
+
+// An int32 tensor with a copy of the values.
+at::Tensor index_tensor(const std::vector<int32_t>& values);
+
+}  // namespace rkif

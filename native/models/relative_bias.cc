@@ -1,0 +1,50 @@
+#include "models/relative_bias.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/log.h>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace rkif {
+
+RelativeBuckets::RelativeBuckets(bool bidirectional, int64_t buckets, int64_t max_distance)
+    : bidirectional_(bidirectional), one_side_(static_cast<int32_t>(bidirectional ? buckets / 2 : buckets)) {
+  int64_t exact = one_side_ / 2;
+  if (exact < 1 || max_distance <= exact) {
+    throw std::invalid_argument("relative attention with " + std::to_string(buckets) +
+                                " buckets and a maximal distance of " + std::to_string(max_distance) +
+                                ": expected at least 4 buckets and a distance above " +
+                                std::to_string(std::max<int64_t>(exact, 1)));
+  }
+  // Tensor operations and not std::log, in the order of transformers: a logarithm that differs in its last bit can move
+  // a distance that lies on the border of two buckets.
+  at::Tensor logarithms = at::arange(max_distance + 1, at::kFloat)
+                              .div_(static_cast<double>(exact))
+                              .log_()
+                              .div_(std::log(static_cast<double>(max_distance) / static_cast<double>(exact)))
+                              .mul_(static_cast<double>(one_side_ - exact));
+  const float* steps = logarithms.const_data_ptr<float>();
+  of_distance_.resize(max_distance + 1);
+  for (int64_t distance = 0; distance <= max_distance; ++distance) {
+    int64_t bucket = distance < exact ? distance : exact + static_cast<int64_t>(steps[distance]);
+    of_distance_[distance] = static_cast<int32_t>(std::min<int64_t>(bucket, one_side_ - 1));
+  }
+}
+
+int32_t RelativeBuckets::bucket(int64_t offset) const {
+  int64_t distance = bidirectional_ ? std::abs(offset) : std::max<int64_t>(-offset, 0);
+  int32_t side = bidirectional_ && offset > 0 ? one_side_ : 0;
+  return side + of_distance_[std::min<int64_t>(distance, static_cast<int64_t>(of_distance_.size()) - 1)];
+}
+
+AttentionBias RelativeBuckets::bias(const at::Tensor& weight, int64_t reach) const {
+  std::vector<int32_t> buckets(2 * reach - 1);
+  for (int64_t i = 0; i < 2 * reach - 1; ++i) buckets[i] = bucket(i - (reach - 1));
+  return {at::index_select(weight, 0, index_tensor(buckets)).t().contiguous(), reach};
+}
+
+}  // namespace rkif

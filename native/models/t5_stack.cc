@@ -1,0 +1,200 @@
+#include "models/t5_stack.h"
+
+#include <ATen/ops/empty.h>
+
+#include "models/embedding.h"
+#include "models/norm.h"
+
+namespace rkif {
+namespace {
+
+// Places of dropout within a layer. The numbers are part of what a saved run means: a site never changes its number.
+enum Site : uint32_t {
+  kEmbedding = 0,
+  kSelfProbabilities = 1,
+  kSelfOutput = 2,
+  kCrossProbabilities = 3,
+  kCrossOutput = 4,
+  kFeedForwardInside = 5,
+  kFeedForwardOutput = 6,
+  kFinal = 7,
+  // Adapters' inputs.
+  kSelfQ = 32,
+  kSelfK = 33,
+  kSelfV = 34,
+  kSelfO = 35,
+  kCrossQ = 36,
+  kCrossK = 37,
+  kCrossV = 38,
+  kCrossO = 39,
+  kWi = 40,
+  kWi1 = 41,
+  kWo = 42,
+};
+constexpr uint32_t kCrossOffset = kCrossQ - kSelfQ;
+
+// Stack in bit 24, layer from bit 8, place below.
+uint32_t site_number(bool decoder, int64_t layer, uint32_t site) {
+  return (decoder ? 1u << 24 : 0u) | static_cast<uint32_t>(layer) << 8 | site;
+}
+
+}  // namespace
+
+SelfCache::SelfCache(int64_t layers, int64_t rows, int64_t capacity, int64_t width) {
+  for (int64_t i = 0; i < layers; ++i) {
+    layers_.push_back(
+        {at::empty({rows * capacity, width}, at::kFloat), at::empty({rows * capacity, width}, at::kFloat)});
+  }
+}
+
+const KeyValues& SelfCache::store(int64_t layer, const KeyValues& step) {
+  KeyValues& all = layers_[layer];
+  all.keys.index_copy_(0, positions_, step.keys);
+  all.values.index_copy_(0, positions_, step.values);
+  return all;
+}
+
+T5Stack::T5Stack(const T5Config& config, bool decoder)
+    : config_(config),
+      decoder_(decoder),
+      buckets_(!decoder, config.relative_attention_num_buckets, config.relative_attention_max_distance),
+      blocks_(decoder ? config.num_decoder_layers : config.num_layers) {}
+
+void T5Stack::list(std::vector<ParameterSlot>& slots) {
+  const T5Config& c = config_;
+  int64_t inner = c.num_heads * c.d_kv;
+  std::string stack = decoder_ ? "decoder" : "encoder";
+  auto linear = [&](std::string module, int64_t out, int64_t in, Linear& layer) {
+    slots.push_back({std::move(module), {out, in}, &layer.weight, &layer});
+  };
+  auto small = [&](std::string module, std::vector<int64_t> shape, at::Tensor& tensor) {
+    slots.push_back({std::move(module), std::move(shape), &tensor, nullptr, true});
+  };
+  auto attention = [&](const std::string& module, Attention& layer) {
+    linear(module + ".q", inner, c.d_model, layer.q);
+    linear(module + ".k", inner, c.d_model, layer.k);
+    linear(module + ".v", inner, c.d_model, layer.v);
+    linear(module + ".o", c.d_model, inner, layer.o);
+  };
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    std::string prefix = stack + ".block." + std::to_string(i) + ".layer.";
+    attention(prefix + "0.SelfAttention", block.self);
+    if (i == 0) {
+      small(prefix + "0.SelfAttention.relative_attention_bias", {c.relative_attention_num_buckets, c.num_heads},
+            relative_bias_);
+    }
+    small(prefix + "0.layer_norm", {c.d_model}, block.self_norm);
+    if (decoder_) {
+      attention(prefix + "1.EncDecAttention", block.cross);
+      small(prefix + "1.layer_norm", {c.d_model}, block.cross_norm);
+    }
+    std::string last = prefix + (decoder_ ? "2" : "1");
+    linear(last + (c.gated ? ".DenseReluDense.wi_0" : ".DenseReluDense.wi"), c.d_ff, c.d_model, block.wi);
+    if (c.gated) linear(last + ".DenseReluDense.wi_1", c.d_ff, c.d_model, block.wi_1);
+    linear(last + ".DenseReluDense.wo", c.d_model, c.d_ff, block.wo);
+    small(last + ".layer_norm", {c.d_model}, block.feed_forward_norm);
+  }
+  small(stack + ".final_layer_norm", {c.d_model}, final_norm_);
+}
+
+Dropout T5Stack::place(const T5Pass& pass, int64_t layer, uint32_t site) const {
+  if (pass.rate <= 0) return {};
+  return {pass.rate, dropout_site_key(pass.counters, site_number(decoder_, layer, site)),
+          decoder_ ? pass.decoder_rows : pass.encoder_rows};
+}
+
+Dropout T5Stack::adapter_place(const T5Pass& pass, int64_t layer, uint32_t site, bool encoder_rows) const {
+  if (pass.adapter_rate <= 0) return {};
+  return {pass.adapter_rate, dropout_site_key(pass.counters, site_number(decoder_, layer, site)),
+          encoder_rows ? pass.encoder_rows : pass.decoder_rows};
+}
+
+AttentionDropout T5Stack::probabilities(const T5Pass& pass, int64_t layer, uint32_t site) const {
+  if (pass.rate <= 0) return {};
+  return {pass.rate, dropout_site_key(pass.counters, site_number(decoder_, layer, site))};
+}
+
+at::Tensor T5Stack::embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const {
+  return dropout(embed(ids, embedding), place(pass, 0, kEmbedding));
+}
+
+at::Tensor T5Stack::finished(const at::Tensor& x, const T5Pass& pass) const {
+  return dropout(rms_norm(x, final_norm_, config_.layer_norm_epsilon), place(pass, 0, kFinal));
+}
+
+KeyValues T5Stack::key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const {
+  const Attention& weights = cross ? blocks_[layer].cross : blocks_[layer].self;
+  uint32_t offset = cross ? kCrossOffset : 0;
+  bool encoder_rows = cross || !decoder_;
+  return {linear(x, weights.k, adapter_place(pass, layer, kSelfK + offset, encoder_rows)),
+          linear(x, weights.v, adapter_place(pass, layer, kSelfV + offset, encoder_rows))};
+}
+
+at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const AttentionBias& bias, const Spans& spans,
+                              const T5Pass& pass, int64_t layer, bool cross) const {
+  const Attention& weights = cross ? blocks_[layer].cross : blocks_[layer].self;
+  uint32_t offset = cross ? kCrossOffset : 0;
+  at::Tensor q = linear(x, weights.q, adapter_place(pass, layer, kSelfQ + offset, !decoder_));
+  // T5 folds the scale of the scores into its initialisation: none here.
+  at::Tensor mixed = attend(q, keys.keys, keys.values, bias,
+                            {config_.num_heads, 1.0f, decoder_ && !cross, spans,
+                             probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities)});
+  return linear(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
+}
+
+at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const {
+  const Block& block = blocks_[layer];
+  at::Tensor in = rms_norm(x, block.feed_forward_norm, config_.layer_norm_epsilon);
+  at::Tensor gate;
+  if (config_.gated) gate = linear(in, block.wi_1, adapter_place(pass, layer, kWi1, !decoder_));
+  at::Tensor inside = activate(config_.activation, linear(in, block.wi, adapter_place(pass, layer, kWi, !decoder_)),
+                               gate, place(pass, layer, kFeedForwardInside));
+  at::Tensor out = linear(inside, block.wo, adapter_place(pass, layer, kWo, !decoder_));
+  return add_dropped(x, out, place(pass, layer, kFeedForwardOutput), pass.abort);
+}
+
+at::Tensor T5Stack::encode(const at::Tensor& ids, const Sequences& sequences, const std::vector<uint32_t>& records,
+                           const at::Tensor& embedding, const T5Pass& pass) const {
+  Spans spans = attention_spans(sequences, sequences, {}, records);
+  AttentionBias shared_bias = bias(sequences.longest);
+  at::Tensor x = embedded(ids, embedding, pass);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    at::Tensor in = rms_norm(x, blocks_[layer].self_norm, config_.layer_norm_epsilon);
+    at::Tensor out = attention(in, key_values(in, pass, layer, false), shared_bias, spans, pass, layer, false);
+    x = add_dropped(x, out, place(pass, layer, kSelfOutput), pass.abort);
+    x = feed_forward(x, pass, layer);
+  }
+  return finished(x, pass);
+}
+
+at::Tensor T5Stack::decode(const DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
+                           const at::Tensor& embedding, const T5Pass& pass) const {
+  at::Tensor x = embedded(input.ids, embedding, pass);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const Block& block = blocks_[layer];
+    at::Tensor in = rms_norm(x, block.self_norm, config_.layer_norm_epsilon);
+    KeyValues self = key_values(in, pass, layer, false);
+    if (input.cache) self = input.cache->store(layer, self);
+    at::Tensor out = attention(in, self, input.bias, input.self, pass, layer, false);
+    x = add_dropped(x, out, place(pass, layer, kSelfOutput), pass.abort);
+
+    in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
+    out = attention(in, cross.empty() ? key_values(states, pass, layer, true) : cross[layer], {}, input.cross, pass,
+                    layer, true);
+    x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
+    x = feed_forward(x, pass, layer);
+  }
+  return finished(x, pass);
+}
+
+std::vector<KeyValues> T5Stack::cross_keys(const at::Tensor& states, const T5Pass& pass) const {
+  std::vector<KeyValues> keys;
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    check_abort(pass.abort);
+    keys.push_back(key_values(states, pass, layer, true));
+  }
+  return keys;
+}
+
+}  // namespace rkif

@@ -1,0 +1,104 @@
+// T5's two stacks over packed tokens.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "models/attention.h"
+#include "models/lora.h"
+#include "models/parameters.h"
+#include "models/relative_bias.h"
+#include "models/t5.h"
+
+namespace rkif {
+
+struct KeyValues {
+  at::Tensor keys;
+  at::Tensor values;
+};
+
+// What one forward pass needs beside its tokens.
+struct T5Pass {
+  // Rates of 0: no dropout.
+  double rate = 0;
+  double adapter_rate = 0;
+  DropoutCounters counters;
+  AbortFlag abort;
+  std::shared_ptr<const RowPlaces> encoder_rows;
+  std::shared_ptr<const RowPlaces> decoder_rows;
+};
+
+// Self-attention's keys and values of a generation: position p of row r at r * capacity + p.
+class SelfCache {
+ public:
+  SelfCache(int64_t layers, int64_t rows, int64_t capacity, int64_t width);
+  // Where the next call of store() puts its rows.
+  void at_positions(at::Tensor positions) { positions_ = std::move(positions); }
+  // Adds this step's keys and values of a layer and returns all of them.
+  const KeyValues& store(int64_t layer, const KeyValues& step);
+
+ private:
+  std::vector<KeyValues> layers_;
+  at::Tensor positions_;
+};
+
+struct DecoderInput {
+  at::Tensor ids;
+  Spans self;
+  Spans cross;
+  AttentionBias bias;
+  SelfCache* cache = nullptr;  // null: the tokens attend to this call's own keys
+};
+
+class T5Stack {
+ public:
+  T5Stack(const T5Config& config, bool decoder);
+  T5Stack(const T5Stack&) = delete;
+
+  // In the order of the Hugging Face state dict.
+  void list(std::vector<ParameterSlot>& slots);
+  AttentionBias bias(int64_t reach) const { return buckets_.bias(relative_bias_, reach); }
+
+  // Both return the states after the final norm, [tokens, d_model].
+  at::Tensor encode(const at::Tensor& ids, const Sequences& sequences, const std::vector<uint32_t>& records,
+                    const at::Tensor& embedding, const T5Pass& pass) const;
+  // `cross`: keys and values of the encoder's states for every layer, as cross_keys() gives them; where empty they are
+  // computed from `states`, layer by layer.
+  at::Tensor decode(const DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
+                    const at::Tensor& embedding, const T5Pass& pass) const;
+  std::vector<KeyValues> cross_keys(const at::Tensor& states, const T5Pass& pass) const;
+
+ private:
+  struct Attention {
+    Linear q, k, v, o;
+  };
+  struct Block {
+    Attention self;
+    at::Tensor self_norm;
+    Attention cross;
+    at::Tensor cross_norm;
+    Linear wi, wi_1, wo;  // gated: wi is the file's wi_0
+    at::Tensor feed_forward_norm;
+  };
+
+  Dropout place(const T5Pass& pass, int64_t layer, uint32_t site) const;
+  Dropout adapter_place(const T5Pass& pass, int64_t layer, uint32_t site, bool encoder_rows) const;
+  AttentionDropout probabilities(const T5Pass& pass, int64_t layer, uint32_t site) const;
+  at::Tensor embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const;
+  at::Tensor finished(const at::Tensor& x, const T5Pass& pass) const;
+  KeyValues key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const;
+  at::Tensor attention(const at::Tensor& x, const KeyValues& keys, const AttentionBias& bias, const Spans& spans,
+                       const T5Pass& pass, int64_t layer, bool cross) const;
+  at::Tensor feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const;
+
+  const T5Config config_;
+  const bool decoder_;
+  RelativeBuckets buckets_;
+  std::vector<Block> blocks_;
+  at::Tensor relative_bias_;
+  at::Tensor final_norm_;
+};
+
+}  // namespace rkif
