@@ -1,4 +1,4 @@
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RkifError } from "../errors.js";
 import { readRecords, type TaskRecord } from "./records.js";
@@ -56,9 +56,10 @@ export async function listTasks(folder: string): Promise<TaskFiles> {
     }
   }
   if (tasks.size === 0) {
+    const isThere = (await stat(folder).catch(() => undefined)) !== undefined;
     throw new RkifError(
       "DATA_INVALID",
-      `${folder}: no task found; expected folders train/, dev/ and test/ with a file TASK.json or TASK.jsonl for every task`,
+      `${folder}: ${isThere ? "no task found" : "there is no such folder"}; expected folders train/, dev/ and test/ with a file TASK.json or TASK.jsonl for every task`,
     );
   }
   return new Map([...tasks].sort(([a], [b]) => (a < b ? -1 : 1)));

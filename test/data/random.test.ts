@@ -15,7 +15,7 @@ describe("counter-based randomness", () => {
       [0x9747b28c, [0x64636261], 0xf0478627], // "abcd"
     ];
     for (const [seed, words, expected] of vectors) {
-      expect(hash(seed, ...words), `seed ${seed}, ${words}`).to.equal(expected);
+      expect(hash(seed, ...words), `seed ${seed}, ${words.join()}`).to.equal(expected);
     }
   });
 

@@ -64,7 +64,9 @@ describe("task folders", () => {
   it("refuses a folder without tasks, and two files for one set", async () => {
     const empty = await folderWith({ "train.json": "[]" });
     expect((await rejection(listTasks(empty))).message).to.contain("no task found; expected folders train/");
-    expect((await rejection(listTasks(join(empty, "nowhere")))).message).to.contain("no task found");
+    expect((await rejection(listTasks(join(empty, "nowhere")))).message).to.contain(
+      "there is no such folder",
+    );
     const twice = await folderWith({ "train/a.json": "[]", "train/a.jsonl": "[]" });
     expect((await rejection(listTasks(twice))).message).to.contain('both the train set of task "a"');
   });
