@@ -59,9 +59,35 @@ export function resolveConfig(input: ConfigInput, source: string = "configuratio
   return parse(z.object(shape), { ...preset, ...withoutUndefined(input) }, source) as ResolvedConfig;
 }
 
-/** The same for a command that also names its data. */
-export function resolveDataOptions(input: Record<string, unknown>, source: string): DataOptions {
+/** Takes the options of the data out of a configuration that holds both. */
+export function splitConfig(input: Readonly<Record<string, unknown>>): {
+  learner: ConfigInput;
+  data: Record<string, unknown>;
+} {
+  const entries = Object.entries(input);
+  const isData = ([name]: [string, unknown]): boolean => name in dataOptions.shape;
+  return {
+    learner: Object.fromEntries(entries.filter((entry) => !isData(entry))),
+    data: Object.fromEntries(entries.filter(isData)),
+  };
+}
+
+/** Fills in and checks the options of the data. @throws {RkifError} as {@link resolveConfig}. */
+export function resolveDataOptions(input: Readonly<Record<string, unknown>>, source: string): DataOptions {
   return parse(dataOptions, withoutUndefined(input), source);
+}
+
+/** Every option by name with its schema, and the method it belongs to where it is one's own: what the command line is made from. */
+export function allOptions(): { name: string; schema: ZodType; method?: string }[] {
+  const shared = { ...choice.shape, ...learnerOptions.shape, ...dataOptions.shape };
+  const own = [...methods.values()].flatMap((method) =>
+    Object.entries(method.options.shape).map(([name, schema]) => ({
+      name,
+      schema: schema as ZodType,
+      method: method.name,
+    })),
+  );
+  return [...Object.entries(shared).map(([name, schema]) => ({ name, schema: schema as ZodType })), ...own];
 }
 
 /** A method's own part of a resolved configuration. */
@@ -118,7 +144,8 @@ function refuseUnknown(
     const why = owner
       ? `it is an option of method ${owner.name}, not of ${method.name}`
       : "there is no such option";
-    throw new RkifError("CONFIG_INVALID", `${source}: "${key}": ${why}.${suggestion(key, names)}`);
+    const candidates = [...names, ...Object.keys(dataOptions.shape)];
+    throw new RkifError("CONFIG_INVALID", `${source}: "${key}": ${why}.${suggestion(key, candidates)}`);
   }
 }
 

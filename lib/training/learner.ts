@@ -15,6 +15,7 @@ import {
   findMethod,
   methodOptions,
   resolveConfig,
+  splitConfig,
   type ConfigInput,
   type ResolvedConfig,
 } from "./config.js";
@@ -155,6 +156,11 @@ export class Learner {
   /** The task an interrupted run was learning; `learn` it again to go on. */
   get unfinished(): string | null {
     return this.#counters.current?.name ?? null;
+  }
+
+  /** Where the run's tasks came from, as given when it was begun. */
+  get plan(): Readonly<Record<string, unknown>> {
+    return splitConfig(this.config).data;
   }
 
   /** Accuracy matrix and OP, BWT, FWT so far. */

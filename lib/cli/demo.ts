@@ -1,0 +1,79 @@
+import type { Command } from "commander";
+import { meanMatrix, runDemo, type DemoResult } from "../demo/run-demo.js";
+import { RkifError } from "../errors.js";
+import { formatScore, renderTable, type TableFormat } from "../report/table.js";
+import { matrixTable, spread } from "../report/tables.js";
+import { Display, interruptSignal } from "./display.js";
+
+export function demoCommand(program: Command): void {
+  program
+    .command("demo")
+    .description(
+      "teach the embedded model four tasks with sequential training, replay and Recurrent-KIF, and compare",
+    )
+    .option("--seeds <list>", "seeds with commas between", "1,2,3")
+    .option("--run <folder>", "keep the run folders here; an interrupted demo goes on from them")
+    .option("--markdown", "print the tables as Markdown")
+    .option("--json", "print the results as one JSON document on stdout")
+    .action(demo);
+}
+
+interface DemoFlags {
+  seeds: string;
+  run?: string;
+  markdown?: boolean;
+  json?: boolean;
+}
+
+async function demo(flags: DemoFlags): Promise<void> {
+  const display = new Display();
+  const { signal, release } = interruptSignal(display);
+  const seeds = flags.seeds.split(",").map(Number);
+  if (!seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0)) {
+    throw new RkifError(
+      "INVALID_ARGUMENT",
+      `--seeds is ${JSON.stringify(flags.seeds)}; expected whole numbers such as 1,2,3`,
+    );
+  }
+  try {
+    const results = await runDemo({
+      seeds,
+      signal,
+      ...(flags.run === undefined ? {} : { folder: flags.run }),
+      onEvent: (method, seed, event) => {
+        // Single evaluations would flood the terminal: the tables come at the end.
+        if (event.event !== "evaluation") display.listener(`${method}, seed ${seed}, `)(event);
+      },
+    });
+    display.stop();
+    process.stdout.write(
+      flags.json ? `${JSON.stringify(results)}\n` : demoText(results, flags.markdown ? "markdown" : "text"),
+    );
+  } finally {
+    release();
+    display.stop();
+  }
+}
+
+/** A matrix for each method (mean over the seeds), then the methods side by side. */
+export function demoText(results: readonly DemoResult[], format: TableFormat): string {
+  const matrices = results.map(({ method, runs }) => {
+    const tasks = runs[0]?.matrix.tasks ?? [];
+    const title = `${method}, mean of seeds ${runs.map(({ seed }) => seed).join(", ")}`;
+    return `${format === "markdown" ? `**${title}**\n` : title}\n${matrixTable({ tasks, R: meanMatrix(runs.map(({ matrix }) => matrix)) }, format)}\n`;
+  });
+  const cell = (values: (number | null)[]): string => {
+    const { mean, deviation } = spread(values);
+    return deviation === null ? formatScore(mean) : `${formatScore(mean)} ± ${formatScore(deviation)}`;
+  };
+  const rows = results.map(({ method, runs }) => [
+    method,
+    cell(runs.map(({ matrix }) => matrix.OP)),
+    cell(runs.map(({ matrix }) => matrix.BWT)),
+    cell(runs.map(({ learning }) => learning)),
+    runs.map(({ matrix }) => formatScore(matrix.OP)).join("  "),
+    runs.map(({ matrix }) => formatScore(matrix.BWT)).join("  "),
+  ]);
+  const header = ["method", "OP", "BWT", "learned in turn", "OP by seed", "BWT by seed"];
+  return `${matrices.join("\n")}\n${renderTable(header, rows, format)}\n`;
+}

@@ -1,0 +1,116 @@
+import type { Command } from "commander";
+import { encodeRecords } from "../data/encode.js";
+import { resolveOrder } from "../data/orders.js";
+import { listTasks, readTask } from "../data/tasks.js";
+import { RkifError } from "../errors.js";
+import { mean } from "../evaluation/metrics.js";
+import { adapterShape, loadAdapter, loadModel } from "../models/trained-model.js";
+import { renderTable, formatScore } from "../report/table.js";
+import { resolveDataOptions, splitConfig } from "../training/config.js";
+import { evaluateLearned } from "../training/evaluate-learned.js";
+import { evaluationOptions, loopOptions, modelOptions } from "../training/options.js";
+import { Display } from "./display.js";
+import { addConfigFlags, givenOptions } from "./flags.js";
+
+const used = [
+  ...["model", "baseType", "copyWeights", "sourceTokens", "targetTokens"],
+  ...["evaluateBy", "metric", "maxNewTokens", "evaluationTokens"],
+  ...["data", "order", "testLimit"],
+];
+
+export function evalCommand(program: Command): void {
+  const command = program
+    .command("eval")
+    .description("evaluate a checkpoint, with or without an adapter, on the test records of tasks")
+    .option("--adapter <folder>", "adapter in PEFT form, such as RUN/adapter")
+    .option("--json", "print the result as one JSON document on stdout");
+  addConfigFlags(command, used);
+  command.action(async () =>
+    evaluate(command.opts<{ adapter?: string; json?: boolean }>(), givenOptions(command)),
+  );
+}
+
+async function evaluate(
+  flags: { adapter?: string; json?: boolean },
+  given: Record<string, unknown>,
+): Promise<void> {
+  const display = new Display();
+  const { learner, data } = splitConfig(given);
+  const plan = resolveDataOptions(data, "command line");
+  const config = {
+    ...modelOptions.parse(learner),
+    ...loopOptions.parse(learner),
+    ...evaluationOptions.parse(learner),
+  };
+  const names = resolveOrder(plan.order ?? [...(await listTasks(plan.data)).keys()]);
+  // Without an adapter, one without effect stands in: all of it is zero.
+  const none = {
+    kind: "lora",
+    r: 1,
+    alpha: 1,
+    dropout: 0,
+    rsLora: false,
+    targetModules: config.targetModules,
+  } as const;
+  const loaded = await loadModel({
+    model: config.model,
+    baseType: config.baseType,
+    copyWeights: config.copyWeights,
+    trainable:
+      flags.adapter === undefined
+        ? { ...none, targetModules: [...none.targetModules] }
+        : await adapterShape(flags.adapter),
+  });
+  try {
+    if (flags.adapter !== undefined) await loadAdapter(loaded, flags.adapter);
+    const tasks = await Promise.all(
+      names.map((name) =>
+        readTask(plan.data, name, {
+          trainMayBeMissing: true,
+          ...(plan.testLimit === null ? {} : { testLimit: plan.testLimit }),
+        }),
+      ),
+    );
+    const candidates = [...new Set(tasks.flatMap(({ labels }) => labels))];
+    const results = [];
+    for (const task of tasks) {
+      if (task.test.length === 0)
+        throw new RkifError("DATA_INVALID", `${plan.data}: task "${task.name}" has no test records`);
+      const { records } = await encodeRecords(task.test, loaded.tokenizer, {
+        sourceTokens: config.sourceTokens,
+        targetTokens: config.targetTokens,
+        endTokenId: loaded.config.eosTokenId,
+      });
+      const label = `${task.name}: evaluating`;
+      const listener = display.listener();
+      const { predictions: _, ...result } = await evaluateLearned(
+        loaded,
+        { test: records, references: task.test.map(({ output }) => output), labels: task.labels },
+        {
+          config,
+          candidates,
+          onProgress: (done, total) =>
+            listener({ event: "progress", task: task.name, stage: "evaluate", label, done, total }),
+        },
+      );
+      results.push({ task: task.name, ...result });
+    }
+    display.stop();
+    const average = mean(results.map(({ accuracy }) => accuracy));
+    if (flags.json) {
+      process.stdout.write(`${JSON.stringify({ tasks: results, mean: average })}\n`);
+    } else {
+      const rows = results.map(({ task, accuracy, correct, total }) => [
+        task,
+        formatScore(accuracy),
+        `${correct}/${total}`,
+      ]);
+      process.stdout.write(
+        `${renderTable(["task", "accuracy (%)", "correct"], [...rows, ["mean", formatScore(average), ""]], "text")}\n`,
+      );
+    }
+  } finally {
+    display.stop();
+    loaded.model.dispose();
+  }
+}

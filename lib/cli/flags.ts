@@ -1,0 +1,94 @@
+import { readFile } from "node:fs/promises";
+import { Option, type Command } from "commander";
+import { z } from "zod";
+import { RkifError } from "../errors.js";
+import { allOptions } from "../training/config.js";
+
+/** `outerLearningRate` -> `outer-learning-rate`. */
+export const flagOf = (name: string): string =>
+  name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+interface JsonSchema {
+  type?: string;
+  enum?: string[];
+  anyOf?: JsonSchema[];
+  items?: JsonSchema | false;
+  prefixItems?: JsonSchema[];
+  default?: unknown;
+}
+
+/** Gives a command a flag for every option there is; nothing about an option is written twice. */
+export function addConfigFlags(command: Command, names?: readonly string[]): void {
+  for (const { name, schema, method } of allOptions()) {
+    if (names && !names.includes(name)) continue;
+    const json = z.toJSONSchema(schema, { io: "input" }) as JsonSchema;
+    const description = `${method ? `[${method}] ` : ""}${schema.description ?? ""}${defaultText(json)}`;
+    const flag = flagOf(name);
+    if (typeNames(json).includes("boolean")) {
+      command.addOption(new Option(`--${flag}`, description));
+      command.addOption(new Option(`--no-${flag}`).hideHelp());
+      continue;
+    }
+    const choices = json.enum ?? json.anyOf?.find((part) => part.enum)?.enum;
+    const value = choices ? choices.join("|") : typeNames(json).includes("array") ? "list" : "value";
+    command.addOption(
+      new Option(`--${flag} <${value}>`, description).argParser((text) => parseFlag(flag, text, json)),
+    );
+  }
+}
+
+/** The options given as flags, by their names in a configuration. */
+export function givenOptions(command: Command): Record<string, unknown> {
+  const names = new Set(allOptions().map(({ name }) => name));
+  const entries = Object.entries(command.opts<Record<string, unknown>>());
+  return Object.fromEntries(
+    entries.filter(([name]) => names.has(name) && command.getOptionValueSource(name) === "cli"),
+  );
+}
+
+/** A JSON configuration file. @throws {RkifError} CONFIG_INVALID naming the file. */
+export async function readConfigFile(file: string): Promise<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, "utf8"));
+  } catch (error) {
+    throw new RkifError(
+      "CONFIG_INVALID",
+      `${file}: ${(error as Error).message}; expected a JSON object of options`,
+    );
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new RkifError("CONFIG_INVALID", `${file}: expected a JSON object of options`);
+  }
+  const { $schema: _, ...options } = value as Record<string, unknown>;
+  return options;
+}
+
+function typeNames(schema: JsonSchema): string[] {
+  return [schema.type, ...(schema.anyOf ?? []).map((part) => part.type)].filter((type) => type !== undefined);
+}
+
+function defaultText({ default: value }: JsonSchema): string {
+  if (value === undefined) return "";
+  const text = value === null ? "none" : Array.isArray(value) ? value.join(",") : String(value);
+  return ` (default: ${text})`;
+}
+
+/** Text to value; what does not fit stays text and is refused where the whole configuration is checked. */
+function parseFlag(flag: string, text: string, schema: JsonSchema): unknown {
+  const types = typeNames(schema);
+  if (text === "none" && types.includes("null")) return null;
+  if (types.includes("number") || types.includes("integer")) {
+    const value = Number(text);
+    if (text.trim() === "" || Number.isNaN(value)) {
+      throw new RkifError("CONFIG_INVALID", `--${flag} is ${JSON.stringify(text)}; expected a number`);
+    }
+    return value;
+  }
+  // Orders may be a name as well as a list, and resolve themselves.
+  if (types.includes("array") && !types.includes("string")) {
+    const parts = text.split(",").map((part) => part.trim());
+    return schema.prefixItems ? parts.map(Number) : parts;
+  }
+  return text;
+}

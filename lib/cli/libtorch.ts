@@ -1,0 +1,55 @@
+import type { Command } from "commander";
+import { packageRoot } from "../native/failure.js";
+import {
+  DEFAULT_LIBTORCH,
+  installLibtorch,
+  prebuiltLibtorch,
+  searchLibtorch,
+  type InstallProgress,
+} from "../native/libtorch.js";
+import { createProgress } from "../report/progress.js";
+import { Display, interruptSignal } from "./display.js";
+
+export function libtorchCommand(program: Command): void {
+  const command = program.command("libtorch").description("find libtorch on this machine, or fetch it");
+  command
+    .command("find")
+    .description("print the folder of the libtorch that is used, and on stderr what was passed over")
+    .action(() => {
+      const { libtorch, attempts } = searchLibtorch();
+      for (const attempt of attempts) process.stderr.write(`${attempt}\n`);
+      if (libtorch) process.stdout.write(`${libtorch.folder}\n`);
+      else process.exitCode = 1;
+    });
+  command
+    .command("install")
+    .description("fetch libtorch with pip into the user's cache")
+    .argument("[version]", "release of libtorch; by default the one the prebuilt addon was built with")
+    .action(async (version?: string) => {
+      const display = new Display();
+      const { signal, release } = interruptSignal(display);
+      try {
+        const { folder } = await installLibtorch({
+          version: version ?? prebuiltLibtorch(packageRoot) ?? DEFAULT_LIBTORCH,
+          signal,
+          onProgress: showProgress(),
+        });
+        process.stdout.write(`${folder}\n`);
+      } finally {
+        release();
+      }
+    });
+}
+
+function showProgress(): (progress: InstallProgress) => void {
+  const progress = createProgress(process.stderr);
+  let current = "";
+  return ({ stage, item, bytes, total }) => {
+    const label = `${stage} ${item} (MB)`;
+    const megabytes = (count: number): number => Math.round(count / 1e6);
+    if (label !== current) progress.start(label, megabytes(total));
+    current = label;
+    progress.update(megabytes(bytes));
+    if (bytes >= total) progress.stop();
+  };
+}

@@ -1,0 +1,87 @@
+import type { Command } from "commander";
+import { listTasks, readTask } from "../data/tasks.js";
+import { resolveOrder } from "../data/orders.js";
+import { RkifError } from "../errors.js";
+import { matrixTable } from "../report/tables.js";
+import { resolveDataOptions, splitConfig } from "../training/config.js";
+import { Learner } from "../training/learner.js";
+import type { DataOptions } from "../training/options.js";
+import { Display, interruptSignal } from "./display.js";
+import { addConfigFlags, givenOptions, readConfigFile } from "./flags.js";
+
+interface TrainFlags {
+  config?: string;
+  add?: string;
+  json?: boolean;
+}
+
+export function trainCommand(program: Command): void {
+  const command = program
+    .command("train")
+    .description("learn tasks one after another; the same command again goes on with an interrupted run")
+    .argument("<run>", "folder of the run; made if need be")
+    .option("--config <file>", "JSON file of options; flags go before it")
+    .option("--add <folder>", "teach a finished run the tasks of this folder as well")
+    .option("--json", "print the result as one JSON document on stdout");
+  addConfigFlags(command);
+  command.action(async (run: string) => train(run, command.opts<TrainFlags>(), givenOptions(command)));
+}
+
+async function train(run: string, flags: TrainFlags, given: Record<string, unknown>): Promise<void> {
+  const display = new Display();
+  const { signal, release } = interruptSignal(display);
+  const input = { ...(flags.config ? await readConfigFile(flags.config) : {}), ...given };
+  const { learner: options, data } = splitConfig(input);
+  const source = flags.config ?? "command line";
+  const goesOn = flags.add !== undefined || Object.keys(input).length === 0;
+  if (goesOn && Object.keys(options).length > 0) {
+    throw new RkifError(
+      "CONFIG_INVALID",
+      `${source}: ${Object.keys(options).join(", ")} cannot be given with --add: the run goes on as it was configured`,
+    );
+  }
+  const plan = goesOn ? undefined : resolveDataOptions(data, source);
+  const learner = await (plan
+    ? Learner.create({ run, plan, ...options }, { onEvent: display.listener() })
+    : Learner.open(run, { onEvent: display.listener() }));
+  try {
+    if (flags.add !== undefined) {
+      const added = { ...learner.plan, order: null, ...data, data: flags.add };
+      await learnAll(learner, resolveDataOptions(added, source), signal, { onlyNew: true });
+    } else {
+      await learnAll(learner, plan ?? resolveDataOptions(learner.plan, "config.json"), signal);
+    }
+    display.stop();
+    const { matrix } = learner;
+    process.stdout.write(flags.json ? `${JSON.stringify({ run, ...matrix })}\n` : `${matrixTable(matrix)}\n`);
+  } finally {
+    release();
+    display.stop();
+    await learner.dispose();
+  }
+}
+
+/** Learns the tasks of a plan that the run does not know yet, the interrupted one first. */
+async function learnAll(
+  learner: Learner,
+  plan: DataOptions,
+  signal: AbortSignal,
+  { onlyNew = false }: { onlyNew?: boolean } = {},
+): Promise<void> {
+  const known = [...(await listTasks(plan.data)).keys()];
+  const order = plan.order === null ? known : resolveOrder(plan.order, onlyNew ? known : undefined);
+  const learned = learner.tasks;
+  // A folder of new tasks may hold the earlier ones as well; an order that does not begin with them is another run.
+  const differs = learned.findIndex((task, i) => order[i] !== task);
+  if (!onlyNew && differs !== -1) {
+    throw new RkifError(
+      "RUN_CONFLICT",
+      `the order is ${order.join(", ")}, but the run has learned ${learned.join(", ")}; expected an order that begins with these`,
+    );
+  }
+  for (const name of order.filter((task) => !learned.includes(task))) {
+    const limits = { trainLimit: plan.trainLimit, devLimit: plan.devLimit, testLimit: plan.testLimit };
+    const given = Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== null));
+    await learner.learn(await readTask(plan.data, name, given), { signal });
+  }
+}

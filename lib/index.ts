@@ -1,0 +1,32 @@
+export { RkifError, isAborted, type ErrorCode } from "./errors.js";
+export { loadAddon, type LoadOptions } from "./native/load.js";
+export { installLibtorch, type InstallOptions } from "./native/libtorch.js";
+export type * from "./native/contract.js";
+export {
+  loadModel,
+  loadAdapter,
+  saveTrained,
+  embeddedModel,
+  type LoadModelOptions,
+  type TrainedModel,
+} from "./models/trained-model.js";
+export { Tokenizer, type EncodeOptions } from "./models/tokenizer.js";
+export { listTasks, readTask, type ReadTaskOptions, type TaskData, type TaskFiles } from "./data/tasks.js";
+export { readRecords, type TaskRecord } from "./data/records.js";
+export { resolveOrder, taskOrders } from "./data/orders.js";
+export { encodeRecords, type EncodedRecord, type EncodeRecordsOptions } from "./data/encode.js";
+export { selectMemory, type MemoryOptions } from "./data/memory.js";
+export { pack } from "./data/pack.js";
+export { evaluateTask, type EvaluateOptions, type Evaluation } from "./evaluation/evaluate.js";
+export { continualMetrics, type AccuracyMatrix, type ContinualMetrics } from "./evaluation/metrics.js";
+export { rougeL } from "./evaluation/rouge-l.js";
+export { defineMethod, type Method } from "./methods/method.js";
+export type * from "./methods/run.js";
+export { methods } from "./methods/registry.js";
+export { learningRateAt, type Schedule } from "./methods/schedule.js";
+export { Learner, type LearnOptions, type OpenOptions } from "./training/learner.js";
+export { configJsonSchema, resolveConfig, type ConfigInput, type ResolvedConfig } from "./training/config.js";
+export type { LearnerEvent } from "./training/events.js";
+export type { MatrixReport } from "./training/matrix.js";
+export { demoTasks } from "./demo/tasks.js";
+export { matrixTable, comparisonTable } from "./report/tables.js";
