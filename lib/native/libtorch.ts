@@ -1,0 +1,17 @@
+/** Finding, checking and fetching libtorch. */
+export { prebuiltLibtorch } from "./addon-files.js";
+export { readEnvironment, type Environment } from "./environment.js";
+export { installLibtorch, type InstallOptions } from "./libtorch-install.js";
+export {
+  describeCandidate,
+  findLibtorch,
+  inspectLibtorch,
+  libtorchCache,
+  libtorchCandidates,
+  searchLibtorch,
+  type Libtorch,
+  type LibtorchCandidate,
+  type SearchOptions,
+} from "./libtorch-search.js";
+export { DEFAULT_LIBTORCH, SUPPORTED_LIBTORCH, minorOf, releaseOf } from "./libtorch-version.js";
+export type { InstallProgress } from "./wheels.js";

@@ -1,0 +1,52 @@
+// `npm run prebuild`: builds the addon and puts it with its preloader under prebuilds/PLATFORM/, where `npm pack` takes it from:
+//   rkif_preload.node, and per minor version of libtorch libtorch-2.15/{rkif.node,rkif.json}.
+// Run it once per libtorch to ship (RKIF_LIBTORCH=DIR npm run prebuild); builds of other sources than the present ones are removed.
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { releaseOf } from "./steps/libtorch.mjs";
+import { buildNative, release, sourcesHash } from "./steps/native.mjs";
+import { ScriptError, main, root, say } from "./steps/process.mjs";
+import { OLDEST, tooNewSymbols } from "./steps/symbols.mjs";
+
+export const prebuilds = join(root, "prebuilds", `${process.platform}-${process.arch}`);
+
+export async function prebuild() {
+  const libtorch = await buildNative();
+  const version = await releaseOf(libtorch.version);
+  const sources = sourcesHash();
+  removeStale(sources);
+  const folder = join(prebuilds, `libtorch-${version.split(".").slice(0, 2).join(".")}`);
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(join(release, "rkif_preload.node"), join(prebuilds, "rkif_preload.node"));
+  copyFileSync(join(release, "rkif.node"), join(folder, "rkif.node"));
+  writeFileSync(join(folder, "rkif.json"), `${JSON.stringify({ libtorch: version, sources })}\n`);
+  for (const file of [join(folder, "rkif.node"), join(prebuilds, "rkif_preload.node")]) {
+    const symbols = await tooNewSymbols(file);
+    if (symbols?.length > 0) {
+      const wanted = `glibc ${OLDEST.GLIBC} and libstdc++ ${OLDEST.GLIBCXX}`;
+      throw new ScriptError(`${file} would not load with ${wanted}; it needs\n  ${symbols.join("\n  ")}`);
+    }
+  }
+  say(`prebuilt: ${folder}`);
+}
+
+function removeStale(sources) {
+  for (const name of existsSync(prebuilds) ? readdirSync(prebuilds) : []) {
+    if (!name.startsWith("libtorch-")) continue;
+    const info = join(prebuilds, name, "rkif.json");
+    const fresh = existsSync(info) && JSON.parse(readFileSync(info, "utf8")).sources === sources;
+    if (!fresh) rmSync(join(prebuilds, name), { recursive: true });
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(prebuild);

@@ -1,0 +1,122 @@
+// The addon, by cmake-js. Nothing is done where sources and libtorch are those of the last build.
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, totalmem } from "node:os";
+import { join } from "node:path";
+
+import { provideLibtorch, releaseOf } from "./libtorch.mjs";
+import { ScriptError, must, root, runNode, say, succeeds, tool, which } from "./process.mjs";
+
+export const release = join(root, "build", "Release");
+const stamp = join(root, "build", "rkif.stamp.json");
+/** One compiler on ATen's headers takes up to this much memory. */
+const BYTES_PER_COMPILER = 1.5e9;
+
+/** Hash of everything the addon is compiled from, except libtorch. */
+export function sourcesHash() {
+  const hash = createHash("sha256");
+  const files = readdirSync(join(root, "native"), { recursive: true })
+    .filter((path) => /\.(cc|h|json)$/.test(path))
+    .map((path) => join("native", path));
+  for (const path of ["CMakeLists.txt", ...files].sort()) {
+    hash
+      .update(`${path}\0`)
+      .update(readFileSync(join(root, path)))
+      .update("\0");
+  }
+  for (const name of ["node-addon-api", "node-api-headers"]) {
+    hash.update(JSON.parse(readFileSync(tool(`${name}/package.json`), "utf8")).version);
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Builds the addon where it is stale. Returns the libtorch it is built against. */
+export async function buildNative() {
+  const libtorch = await provideLibtorch();
+  const wanted = { libtorch: await releaseOf(libtorch.version), sources: sourcesHash() };
+  if (isBuilt(wanted)) {
+    say(`addon: up to date (libtorch ${libtorch.version})`);
+    return libtorch;
+  }
+  requireTools();
+  say(`addon: building against libtorch ${libtorch.version} (${libtorch.origin}: ${libtorch.folder})`);
+  rmSync(stamp, { force: true });
+  await configure(libtorch);
+  await must(which("cmake"), [
+    "--build",
+    join(root, "build"),
+    "--config",
+    "Release",
+    "--parallel",
+    compilers(),
+  ]);
+  writeFileSync(stamp, `${JSON.stringify(wanted)}\n`);
+  return libtorch;
+}
+
+/** Builds the C++ test runner in the same tree and returns its path. */
+export async function buildNativeTests(libtorch) {
+  if (!existsSync(join(root, "build", "CMakeCache.txt"))) {
+    requireTools();
+    await configure(libtorch);
+  }
+  const target = ["--target", "rkif_tests", "--parallel", compilers()];
+  await must(which("cmake") ?? "cmake", ["--build", join(root, "build"), ...target], { quiet: true });
+  return join(root, "build", "rkif_tests");
+}
+
+function isBuilt(wanted) {
+  if (!["rkif.node", "rkif_preload.node", "rkif.json"].every((name) => existsSync(join(release, name))))
+    return false;
+  try {
+    const built = JSON.parse(readFileSync(stamp, "utf8"));
+    return built.libtorch === wanted.libtorch && built.sources === wanted.sources;
+  } catch {
+    return false;
+  }
+}
+
+function compilers() {
+  return String(Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_PER_COMPILER))));
+}
+
+/** cmake-js adds Node's headers (from node-api-headers, nothing is downloaded) and picks Ninja where it is there. */
+async function configure(libtorch) {
+  const args = [
+    tool("cmake-js/bin/cmake-js"),
+    "configure",
+    "--log-level",
+    "error",
+    `--CDRKIF_LIBTORCH=${libtorch.folder}`,
+  ];
+  const cached = existsSync(join(root, "build", "CMakeCache.txt"));
+  const first = await runNode(args, { quiet: true });
+  if (first.status === 0) return;
+  if (!cached) throw new ScriptError(`CMake could not configure the build:\n${first.output.trimEnd()}`);
+  // An older tree of another generator, compiler or place: its cache is of no use.
+  rmSync(join(root, "build"), { recursive: true });
+  const second = await runNode(args, { quiet: true });
+  if (second.status !== 0)
+    throw new ScriptError(`CMake could not configure the build:\n${second.output.trimEnd()}`);
+}
+
+function requireTools() {
+  const install = [
+    "Possible solutions:",
+    "  - Debian, Ubuntu: apt-get install cmake g++",
+    "  - Fedora, RHEL: dnf install cmake gcc-c++",
+    "  - macOS: xcode-select --install && brew install cmake",
+  ].join("\n");
+  if (which("cmake") === undefined) {
+    throw new ScriptError(
+      `building the addon needs CMake 3.19 or newer; there is no cmake on the PATH\n${install}`,
+    );
+  }
+  const compilerNames = process.env.CXX ? [process.env.CXX] : ["c++", "g++", "clang++"];
+  if (!compilerNames.some((name) => succeeds(name, ["--version"]))) {
+    const tried = `tried ${compilerNames.join(", ")}`;
+    throw new ScriptError(
+      `building the addon needs a C++20 compiler such as g++ 10 or newer; ${tried}\n${install}`,
+    );
+  }
+}

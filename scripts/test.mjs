@@ -1,0 +1,80 @@
+// `npm test`: lint, the C++ tests, the TypeScript tests, the packed package; fast first. All run even where one fails. The very last
+// line is the sum over all of them. `npm run test:parity` (--parity) runs the parity tests alone.
+import { delimiter, join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { checkPackage } from "./check-package.mjs";
+import { lint } from "./lint.mjs";
+import { buildNative, buildNativeTests } from "./steps/native.mjs";
+import { ScriptError, main, root, run, runNode, say, tool } from "./steps/process.mjs";
+import { writeSchema } from "./steps/schema.mjs";
+import { compileTypeScript } from "./steps/typescript.mjs";
+
+const PARITY = "test/parity/**/*.test.ts";
+
+/** The C++ runner finds libtorch as the addon does not: by the linker's search path. */
+async function nativeTests(libtorch) {
+  const runner = await buildNativeTests(libtorch);
+  const variable = process.platform === "darwin" ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
+  const folders = [join(libtorch.folder, "lib"), process.env[variable]].filter(Boolean).join(delimiter);
+  const { status, output } = await run(runner, [], {
+    env: { ...process.env, [variable]: folders },
+    onText: (text) => process.stdout.write(text),
+  });
+  const [, passed, failed] = /^(\d+) passed, (\d+) failed$/m.exec(output) ?? [];
+  return withStatus({ passed: Number(passed ?? 0), failed: Number(failed ?? 0), skipped: 0 }, status);
+}
+
+async function mochaTests(libtorch, specs) {
+  const { status, output } = await runNode([tool("mocha/bin/mocha.js"), ...specs], {
+    env: { ...process.env, RKIF_LIBTORCH: libtorch.folder },
+    onText: (text) => process.stdout.write(text),
+  });
+  const count = (word) => Number(new RegExp(`^\\s+(\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
+  return withStatus(
+    { passed: count("passing"), failed: count("failing"), skipped: count("pending") },
+    status,
+  );
+}
+
+/** A runner that ended badly without counting a failure (a crash, no test at all) is one. */
+function withStatus(counts, status) {
+  const silent = status !== 0 && counts.failed === 0;
+  return silent || counts.passed + counts.failed === 0 ? { ...counts, failed: counts.failed + 1 } : counts;
+}
+
+await main(async () => {
+  const { values } = parseArgs({ options: { parity: { type: "boolean", default: false } } });
+  await compileTypeScript();
+  await writeSchema();
+  const libtorch = await buildNative();
+  const parts = values.parity
+    ? { "parity tests": () => mochaTests(libtorch, [PARITY]) }
+    : {
+        lint,
+        "C++ tests": () => nativeTests(libtorch),
+        "TypeScript tests": () => mochaTests(libtorch, []),
+        "packed package": checkPackage,
+      };
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  const summary = [];
+  for (const [name, part] of Object.entries(parts)) {
+    say(`\n== ${name}`);
+    const started = Date.now();
+    let counts;
+    try {
+      counts = await part();
+    } catch (error) {
+      say(error instanceof ScriptError ? error.message : error.stack);
+      counts = { passed: 0, failed: 1, skipped: 0 };
+    }
+    for (const key of Object.keys(total)) total[key] += counts[key];
+    summary.push(`  ${name}: ${line(counts)} (${((Date.now() - started) / 1000).toFixed(0)} s)`);
+  }
+  process.stdout.write(`\n${summary.join("\n")}\n${line(total)}\n`);
+  return total.failed === 0 && total.passed > 0 ? 0 : 1;
+});
+
+function line({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
