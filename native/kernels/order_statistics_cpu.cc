@@ -81,8 +81,13 @@ class SampledSelection {
     parts_ = std::min<int64_t>(at::get_num_threads(), n_ / kParallelGrain);
     part_brackets_.resize(parts_ * brackets_.size());
     const int64_t room_each = room / part_brackets_.size();
-    for (size_t i = 0; i < part_brackets_.size(); ++i)
-      part_brackets_[i] = {.copies = copies_.get() + i * room_each, .room = room_each};
+    // A bracket's parts lie side by side in the memory for copies, so that they can be joined in place.
+    for (size_t b = 0; b < brackets_.size(); ++b) {
+      for (int64_t part = 0; part < parts_; ++part) {
+        float* const copies = copies_.get() + (b * parts_ + part) * room_each;
+        part_brackets_[part * brackets_.size() + b] = {.copies = copies, .room = room_each};
+      }
+    }
     if (!scan()) return false;
     std::vector<size_t> unresolved;
     for (size_t b = 0; b < brackets_.size(); ++b)

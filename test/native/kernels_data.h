@@ -1,0 +1,79 @@
+// Vectors and settings that the kernels' tests share.
+#pragma once
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <random>
+#include <vector>
+
+namespace rkif::test {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// The last one is longer than what order_statistics samples from, and no multiple of any block.
+inline const std::vector<int64_t>& lengths() {
+  static const std::vector<int64_t> all{1, 7, 1000, 65537, 3'000'017};
+  return all;
+}
+
+// Normally distributed, mean 0; the same numbers on every machine.
+inline std::vector<float> normal(int64_t n, uint32_t seed, float deviation = 1) {
+  std::mt19937 random(seed);
+  std::vector<float> values(n);
+  // A sum of uniform numbers: std::normal_distribution differs between standard libraries.
+  for (float& value : values) {
+    float sum = -2;
+    for (int i = 0; i < 4; ++i) sum += static_cast<float>(random() >> 8) * 0x1p-24f;
+    value = deviation * std::sqrt(3.0f) * sum;
+  }
+  return values;
+}
+
+// As scores are: not negative, over many powers of two.
+inline std::vector<float> scores(int64_t n, uint32_t seed) {
+  std::vector<float> values = normal(n, seed);
+  const std::vector<float> powers = normal(n, seed + 1000, 8);
+  for (int64_t i = 0; i < n; ++i) values[i] = std::abs(values[i]) * std::exp2(powers[i]);
+  return values;
+}
+
+inline std::vector<uint8_t> bits(int64_t n, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> mask(n);
+  for (uint8_t& bit : mask) bit = random() >> 31;
+  return mask;
+}
+
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// The largest |a - b| / max(|b|, floor).
+inline double largest_error(const std::vector<float>& a, const std::vector<double>& b, double floor) {
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double error = std::abs(a[i] - b[i]) / std::max(std::abs(b[i]), floor);
+    if (!(error <= worst)) worst = error;  // NaN counts
+  }
+  return worst;
+}
+
+// Runs with so many threads, and restores their number.
+inline void with_threads(int threads, const std::function<void()>& run) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(threads);
+  try {
+    run();
+  } catch (...) {
+    at::set_num_threads(before);
+    throw;
+  }
+  at::set_num_threads(before);
+}
+
+}  // namespace rkif::test
