@@ -1,14 +1,13 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { EpochBatches, MemoryBatches } from "../data/batches.js";
 import { encodeRecords, type EncodedRecord } from "../data/encode.js";
 import { selectMemory } from "../data/memory.js";
 import type { TaskData } from "../data/tasks.js";
 import { RkifError, isAborted } from "../errors.js";
-import type { Batches, Json } from "../methods/run.js";
-import { createAbortFlag, createVector } from "../models/kernels.js";
+import type { CycleReport, StepRequest, StepResult } from "../methods/run.js";
+import { createAbortFlag } from "../models/kernels.js";
 import { loadModel, saveTrained, type TrainedModel } from "../models/trained-model.js";
-import type { AbortFlag, LoraConfig, Vector } from "../native/contract.js";
+import type { AbortFlag, LoraConfig, Mask } from "../native/contract.js";
 import { loadAddon } from "../native/load.js";
 import {
   configDifferences,
@@ -19,39 +18,16 @@ import {
   type ConfigInput,
   type ResolvedConfig,
 } from "./config.js";
-import type { DataOptions } from "./options.js";
-import { evaluateLearned } from "./evaluate-learned.js";
 import { finiteOrNull, type LearnerEvent } from "./events.js";
 import { initialAdapter } from "./initialize.js";
 import { readLearnedTask, writeMemory, writeTask, type LearnedTask, type Lengths } from "./learned-task.js";
-import {
-  emptyMatrix,
-  reportMatrix,
-  setEntry,
-  writeMatrix,
-  type Matrix,
-  type MatrixReport,
-} from "./matrix.js";
+import { MatrixFiller } from "./matrix-filler.js";
+import { reportMatrix, type MatrixReport } from "./matrix.js";
+import type { DataOptions } from "./options.js";
 import { RunFolder, readJson, replaceFolder, writeJson } from "./run-folder.js";
-import { openState, saveState } from "./run-state.js";
-import { newTaskCounters, TaskRun, type TaskCounters } from "./task-run.js";
-
-/** Where a task stands that is being learned. */
-interface CurrentTask {
-  [key: string]: Json;
-  name: string;
-  /** Of the training records, so that a task does not go on with other data. */
-  digest: string;
-  stage: "before" | "train" | "after";
-  training: TaskCounters;
-}
-
-interface Counters {
-  [key: string]: Json;
-  matrix: Matrix & { [key: string]: Json };
-  current: CurrentTask | null;
-  metricsLength: number;
-}
+import { RunStore, type CurrentTask } from "./run-store.js";
+import { newTaskCounters, TaskRun } from "./task-run.js";
+import { TaskSets } from "./task-sets.js";
 
 export interface LearnOptions {
   /** Stops within one step; the run folder keeps everything, and the same call later goes on. */
@@ -69,21 +45,19 @@ export interface OpenOptions {
  */
 export class Learner {
   readonly config: ResolvedConfig;
-  readonly #folder: RunFolder;
   readonly #loaded: TrainedModel;
-  readonly #onEvent: (event: LearnerEvent) => void;
+  readonly #store: RunStore;
+  readonly #filler: MatrixFiller;
   readonly #learned: LearnedTask[] = [];
-  #counters: Counters = { matrix: { ...emptyMatrix() }, current: null, metricsLength: 0 };
   #run: TaskRun | undefined;
-  #saved: { names: string[]; readInto(name: string, vector: Vector): void; dispose(): void } | undefined;
   #busy = false;
   #stepsSinceSave = 0;
 
   private constructor(config: ResolvedConfig, folder: RunFolder, loaded: TrainedModel, options: OpenOptions) {
     this.config = config;
-    this.#folder = folder;
     this.#loaded = loaded;
-    this.#onEvent = options.onEvent ?? (() => undefined);
+    this.#store = new RunStore(folder, loaded.model.parameters, options.onEvent ?? (() => undefined));
+    this.#filler = new MatrixFiller(this.#store, loaded, config);
   }
 
   /**
@@ -155,7 +129,7 @@ export class Learner {
 
   /** The task an interrupted run was learning; `learn` it again to go on. */
   get unfinished(): string | null {
-    return this.#counters.current?.name ?? null;
+    return this.#store.counters.current?.name ?? null;
   }
 
   /** Where the run's tasks came from, as given when it was begun. */
@@ -165,7 +139,7 @@ export class Learner {
 
   /** Accuracy matrix and OP, BWT, FWT so far. */
   get matrix(): MatrixReport {
-    return reportMatrix(this.#counters.matrix);
+    return reportMatrix(this.#store.counters.matrix);
   }
 
   /** The model as it stands: to generate with, or to look into. */
@@ -178,8 +152,7 @@ export class Learner {
    * @throws {RkifError} ABORTED where `signal` stopped it, NON_FINITE, RUN_CONFLICT where the task cannot be learned now. Everything is kept.
    */
   async learn(task: TaskData, { signal }: LearnOptions = {}): Promise<MatrixReport> {
-    if (this.#busy)
-      throw new RkifError("RUN_CONFLICT", `${this.#folder.path}: a task is being learned; await it first`);
+    if (this.#busy) throw this.#conflict("a task is being learned; await it first");
     this.#busy = true;
     const abort = createAbortFlag();
     const stop = (): void => abort.abort();
@@ -188,16 +161,18 @@ export class Learner {
     try {
       await this.#learn(task, abort);
     } catch (error) {
-      // What was saved last may be many steps old.
-      if (isAborted(error) || (error as { code?: string }).code === "NON_FINITE") {
+      // What was saved last may be many steps old. Restoring makes the task's vectors ready for another call.
+      if (
+        this.unfinished !== null &&
+        (isAborted(error) || (error as { code?: string }).code === "NON_FINITE")
+      ) {
         await this.#save();
-        this.#saved = await openState(this.#folder.state);
+        await this.#store.restore();
       }
       throw error;
     } finally {
       signal?.removeEventListener("abort", stop);
-      this.#run?.dispose();
-      this.#run = undefined;
+      this.#endTraining();
       this.#busy = false;
     }
     return this.matrix;
@@ -205,9 +180,9 @@ export class Learner {
 
   /** Frees the model and gives the run folder back. */
   async dispose(): Promise<void> {
-    this.#saved?.dispose();
+    this.#store.dispose();
     this.#loaded.model.dispose();
-    await this.#folder.close();
+    await this.#store.folder.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -219,85 +194,60 @@ export class Learner {
     if (trainable.kind === "lora") model.parameters.set(initialAdapter(model.layout, this.config.seed));
     await this.#save();
     // Last: a folder with config.json is a run.
-    await writeJson(this.#folder.config, this.config);
+    await writeJson(this.#store.folder.config, this.config);
   }
 
   async #restore(): Promise<void> {
-    const state = await openState(this.#folder.state);
-    this.#saved = state;
-    this.#counters = state.counters as Counters;
-    state.readInto("parameters", this.#loaded.model.parameters);
-    await this.#folder.cutMetrics(this.#counters.metricsLength);
-    const { tasks } = this.#counters.matrix;
-    const finished = this.#counters.current ? tasks.slice(0, -1) : tasks;
+    await this.#store.restore();
+    const { current, matrix } = this.#store.counters;
+    const finished = current ? matrix.tasks.slice(0, -1) : matrix.tasks;
     for (const [index, name] of finished.entries()) this.#learned.push(await this.#read(index, name, true));
   }
 
   async #learn(task: TaskData, abort: AbortFlag): Promise<void> {
     const index = this.#learned.length;
     const current = await this.#start(task, index);
-    const encoded = await encodeRecords(task.train, this.#loaded.tokenizer, this.#lengths);
-    const learned = await this.#read(index, task.name, false);
-    if (current.stage === "before") {
-      await this.#log({
-        event: "task-start",
-        task: task.name,
-        index,
-        records: encoded.records.length,
-        cutSources: encoded.cutSources,
-        cutTargets: encoded.cutTargets,
-      });
-      if (this.config.measureForwardTransfer) await this.#evaluateBefore(index, learned, abort);
-      current.stage = "train";
-    }
-    if (current.stage === "train") {
-      await this.#train(index, encoded.records, learned, current, abort);
-      current.stage = "after";
-      await this.#finishTraining(task, index, current);
-    }
-    this.#learned.push(await this.#read(index, task.name, true));
-    try {
-      for (const [j, seen] of this.#learned.entries()) {
-        if (this.#counters.matrix.R[index]?.[j] === undefined) await this.#evaluate(index, j, seen, abort);
+    if (current.stage !== "after") {
+      const learned = await this.#read(index, task.name, false);
+      const encoded = await encodeRecords(task.train, this.#loaded.tokenizer, this.#lengths);
+      if (current.stage === "before") {
+        const { cutSources, cutTargets, records } = encoded;
+        const counts = { records: records.length, cutSources, cutTargets };
+        await this.#store.log({ event: "task-start", task: task.name, index, ...counts });
+        if (this.config.measureForwardTransfer) await this.#filler.before(learned, this.#learned, abort);
+        current.stage = "train";
       }
-    } catch (error) {
-      this.#learned.pop();
-      throw error;
+      await this.#train(index, encoded.records, learned, current, abort);
+      await this.#keep(task, index, current);
     }
-    this.#counters.current = null;
+    const all = [...this.#learned, await this.#read(index, task.name, true)];
+    await this.#filler.after(all, abort);
+    this.#learned.push(all.at(-1)!);
+    this.#store.counters.current = null;
     await this.#save();
   }
 
   /** Takes up a new task, or the one that was interrupted. */
   async #start(task: TaskData, index: number): Promise<CurrentTask> {
     const digest = createHash("sha256").update(JSON.stringify(task.train)).digest("hex");
-    const { current, matrix } = this.#counters;
+    const { counters } = this.#store;
+    const { current, matrix } = counters;
     if (current) {
       if (current.name === task.name && current.digest === digest) return current;
-      throw new RkifError(
-        "RUN_CONFLICT",
-        `${this.#folder.path}: task "${current.name}" was interrupted and comes first; ` +
-          (current.name === task.name
-            ? "its training records have changed since"
-            : `found task "${task.name}"`),
-      );
+      const found =
+        current.name === task.name ? "its training records have changed since" : `found task "${task.name}"`;
+      throw this.#conflict(`task "${current.name}" was interrupted and comes first; ${found}`);
     }
-    if (matrix.tasks.includes(task.name)) {
-      throw new RkifError(
-        "RUN_CONFLICT",
-        `${this.#folder.path}: task "${task.name}" has been learned already`,
-      );
+    if (matrix.tasks.includes(task.name))
+      throw this.#conflict(`task "${task.name}" has been learned already`);
+    for (const set of ["train", "test"] as const) {
+      if (task[set].length > 0) continue;
+      throw new RkifError("DATA_INVALID", `task "${task.name}" has no ${set} records; expected at least one`);
     }
-    if (task.train.length === 0) {
-      throw new RkifError(
-        "DATA_INVALID",
-        `task "${task.name}" has no training records; expected at least one`,
-      );
-    }
-    await writeTask(this.#folder, index, task, this.config.devRecords);
+    await writeTask(this.#store.folder, index, task, this.config.devRecords);
     const started: CurrentTask = { name: task.name, digest, stage: "before", training: newTaskCounters() };
     matrix.tasks.push(task.name);
-    this.#counters.current = started;
+    counters.current = started;
     return started;
   }
 
@@ -308,83 +258,28 @@ export class Learner {
     current: CurrentTask,
     abort: AbortFlag,
   ): Promise<void> {
+    const { seed, batchSize, epochs, saveEvery, selectBestOnDev } = this.config;
     const method = findMethod(this.config.method);
-    const earlier = method.usesMemory ? this.#learned.flatMap(({ memory }) => memory) : [];
-    const memory = earlier.map((record, key) => ({ ...record, key }));
-    const mixed = [...records, ...memory.map((record) => ({ ...record, key: records.length + record.key }))];
-    const { seed, batchSize, epochs } = this.config;
-    const over = (
-      set: EncodedRecord[],
-      of: { steps: number; at(step: number): number[] },
-      steps = of.steps,
-    ): Batches => ({
-      steps,
-      at: (step) => of.at(step).map((i) => set[i]!),
-    });
-    // Where a method asks for more steps than its epochs have, further epochs follow.
-    const endless = Number.MAX_SAFE_INTEGER;
-    const epochsOf = (set: EncodedRecord[], loop: number): Batches => {
-      const key = { seed, task: index, loop };
-      const planned = new EpochBatches(set.length, batchSize, epochs, key).steps;
-      return over(
-        set,
-        new EpochBatches(set.length, batchSize, Math.floor(endless / set.length), key),
-        planned,
-      );
-    };
-    const planned = epochsOf(records, 0).steps;
-    const saved = this.#takeSaved();
-    let recent = 0;
+    const memory = method.usesMemory ? this.#learned.flatMap((earlier) => earlier.memory) : [];
+    const sets = new TaskSets(records, memory, { batchSize, epochs, seed, task: index });
+    const saved = this.#store.takeTaskVectors();
     const run = new TaskRun({
       task: { index, name: learned.name },
       options: this.config,
       model: this.#loaded.model,
-      memorySize: memory.length,
-      taskBatches: ({ loop, withMemory }) => epochsOf(withMemory ? mixed : records, loop),
-      memoryBatches: ({ loop }) =>
-        over(
-          memory,
-          Object.assign(new MemoryBatches(memory.length, batchSize, { seed, task: index, loop }), {
-            steps: Infinity,
-          }),
-        ),
-      devRecords: this.config.selectBestOnDev ? [...this.#learned, learned].flatMap(({ dev }) => dev) : [],
+      memorySize: sets.memory.length,
+      taskBatches: (options) => sets.taskBatches(options),
+      memoryBatches: (options) => sets.memoryBatches(options),
+      devRecords: selectBestOnDev ? [...this.#learned, learned].flatMap(({ dev }) => dev) : [],
       counters: current.training,
       ...(saved ? { saved } : {}),
       abort,
       beforeStep: async () => {
         if (abort.aborted) throw stopped();
-        if (++this.#stepsSinceSave > this.config.saveEvery) await this.#save();
+        if (++this.#stepsSinceSave > saveEvery) await this.#save();
       },
-      onStep: async ({ loop, step, learningRate }, { loss, gradNorm, applied }) => {
-        recent = recent === 0 ? loss : 0.9 * recent + 0.1 * loss;
-        await this.#log({
-          event: "step",
-          task: learned.name,
-          loop,
-          step,
-          loss: finiteOrNull(loss),
-          gradNorm: finiteOrNull(gradNorm),
-          learningRate,
-          applied,
-        });
-        if (loop === 0) this.#progress(learned.name, "train", step + 1, Math.max(step + 1, planned), recent);
-      },
-      onCycle: async ({ cycle, fused, onlyIn, onlyOut, both, neither, masks }) => {
-        const thresholds = async (mask?: {
-          thresholds(): Promise<Float32Array>;
-        }): Promise<(number | null)[]> => (mask ? Array.from(await mask.thresholds(), finiteOrNull) : []);
-        await this.#log({
-          event: "cycle",
-          task: learned.name,
-          cycle,
-          fused,
-          ...(masks ? { onlyIn, onlyOut, both, neither } : {}),
-          ...(masks
-            ? { thresholdIn: await thresholds(masks.in), thresholdOut: await thresholds(masks.out) }
-            : {}),
-        } as LearnerEvent);
-      },
+      onStep: this.#stepLogger(learned.name, sets.taskBatches({ loop: 0, withMemory: false }).steps),
+      onCycle: (report) => this.#logCycle(learned.name, report),
     });
     this.#run = run;
     saved?.dispose();
@@ -392,81 +287,61 @@ export class Learner {
     await run.finish();
   }
 
-  /** Keeps what the task leaves behind: its adapter and memory. */
-  async #finishTraining(task: TaskData, index: number, current: CurrentTask): Promise<void> {
+  #stepLogger(task: string, planned: number): (request: StepRequest, result: StepResult) => Promise<void> {
+    let smoothed: number | undefined;
+    return async ({ loop, step, learningRate }, { loss, gradNorm, applied }) => {
+      smoothed = smoothed === undefined ? loss : 0.9 * smoothed + 0.1 * loss;
+      const measured = { loss: finiteOrNull(loss), gradNorm: finiteOrNull(gradNorm) };
+      await this.#store.log({ event: "step", task, loop, step, ...measured, learningRate, applied });
+      if (loop !== 0) return;
+      const [done, total] = [step + 1, Math.max(step + 1, planned)];
+      this.#store.tell({
+        event: "progress",
+        task,
+        stage: "train",
+        label: `${task}: training`,
+        done,
+        total,
+        loss: smoothed,
+      });
+    };
+  }
+
+  async #logCycle(
+    task: string,
+    { cycle, fused, onlyIn = 0, onlyOut = 0, both = 0, neither = 0, masks }: CycleReport,
+  ): Promise<void> {
+    const thresholds = async (mask: Mask): Promise<(number | null)[]> =>
+      Array.from(await mask.thresholds(), finiteOrNull);
+    const selected = masks
+      ? {
+          ...{ onlyIn, onlyOut, both, neither },
+          thresholdIn: await thresholds(masks.in),
+          thresholdOut: await thresholds(masks.out),
+        }
+      : {};
+    await this.#store.log({ event: "cycle", task, cycle, fused, ...selected });
+  }
+
+  /** Keeps what a trained task leaves behind: its adapter and its memory. */
+  async #keep(task: TaskData, index: number, current: CurrentTask): Promise<void> {
     const { seed, memoryFraction } = this.config;
+    const { folder } = this.#store;
     const chosen = selectMemory(task.train, { fraction: memoryFraction, seed, task: index });
-    await writeMemory(
-      this.#folder,
-      index,
-      task.name,
-      chosen.map((i) => task.train[i]!),
-    );
-    for (const folder of [this.#folder.adapter(index, task.name), this.#folder.lastAdapter]) {
-      await replaceFolder(folder, (part) => saveTrained(this.#loaded, part, { baseName: this.config.model }));
+    await writeMemory(folder, index, task.name, chosen.map((i) => task.train[i]!)); // prettier-ignore
+    for (const target of [folder.adapter(index, task.name), folder.lastAdapter]) {
+      await replaceFolder(target, (part) => saveTrained(this.#loaded, part, { baseName: this.config.model }));
     }
     const { steps, skipped } = current.training;
-    await this.#log({ event: "task-end", task: task.name, index, steps, skipped });
+    await this.#store.log({ event: "task-end", task: task.name, index, steps, skipped });
     current.training = newTaskCounters();
-    this.#run?.dispose();
-    this.#run = undefined;
+    current.stage = "after";
+    this.#endTraining();
     await this.#save();
   }
 
-  /** Before a task is learned: the untrained model on it, and the model as it stands. */
-  async #evaluateBefore(index: number, task: LearnedTask, abort: AbortFlag): Promise<void> {
-    const { matrix } = this.#counters;
-    const { model, trainable } = this.#loaded;
-    if (matrix.baseline[index] === undefined && (trainable.kind === "lora" || index === 0)) {
-      const kept = model.parameters.copy();
-      try {
-        // An adapter of zeros adds nothing: this is the base model.
-        if (trainable.kind === "lora") model.parameters.fill(0);
-        const { accuracy } = await this.#measure(null, task, this.#labelsUpTo(index, task), abort);
-        setEntry([matrix.baseline], 0, index, accuracy);
-      } finally {
-        model.parameters.copyFrom(kept);
-        kept.dispose();
-      }
-    }
-    if (index > 0 && matrix.R[index - 1]?.[index] === undefined)
-      await this.#evaluate(index - 1, index, task, abort);
-  }
-
-  async #evaluate(i: number, j: number, task: LearnedTask, abort: AbortFlag): Promise<void> {
-    const { matrix } = this.#counters;
-    const after = matrix.tasks[i]!;
-    const result = await this.#measure(after, task, this.#labelsUpTo(Math.max(i, j), task), abort);
-    setEntry(matrix.R, i, j, result.accuracy);
-    setEntry(matrix.ownLabelR, i, j, result.ownLabelAccuracy ?? null);
-    await writeMatrix(this.#folder.matrix, matrix);
-  }
-
-  async #measure(
-    after: string | null,
-    task: LearnedTask,
-    candidates: string[],
-    abort: AbortFlag,
-  ): Promise<{ accuracy: number; ownLabelAccuracy?: number }> {
-    const result = await evaluateLearned(this.#loaded, task, {
-      config: this.config,
-      candidates,
-      abort,
-      onProgress: (done, total) => this.#progress(task.name, "evaluate", done, total),
-    });
-    const { accuracy, correct, total, ownLabelAccuracy } = result;
-    const own = ownLabelAccuracy === undefined ? {} : { ownLabelAccuracy };
-    await this.#log({ event: "evaluation", after, task: task.name, accuracy, ...own, correct, total });
-    return { accuracy, ...own };
-  }
-
-  #labelsUpTo(last: number, task: LearnedTask): string[] {
-    const tasks = [...this.#learned.filter(({ name }) => name !== task.name).slice(0, last + 1), task];
-    return [...new Set(tasks.flatMap(({ labels }) => labels))];
-  }
-
   #read(index: number, name: string, hasMemory: boolean): Promise<LearnedTask> {
-    return readLearnedTask(this.#folder, index, name, this.#loaded.tokenizer, this.#lengths, hasMemory);
+    return readLearnedTask(this.#store.folder, index, name, this.#loaded.tokenizer, this.#lengths, hasMemory);
   }
 
   get #lengths(): Lengths {
@@ -476,41 +351,16 @@ export class Learner {
 
   async #save(): Promise<void> {
     this.#stepsSinceSave = 0;
-    this.#counters.metricsLength = await this.#folder.metricsLength();
-    const vectors = new Map<string, Vector>([["parameters", this.#loaded.model.parameters]]);
-    for (const [name, vector] of this.#run?.vectors ?? []) vectors.set(`task/${name}`, vector);
-    await saveState(this.#folder.state, { counters: this.#counters, vectors });
+    await this.#store.save(this.#run?.vectors);
   }
 
-  /** The saved vectors of the task that goes on, once. */
-  #takeSaved():
-    { names: string[]; readInto(name: string, vector: Vector): void; dispose(): void } | undefined {
-    const saved = this.#saved;
-    this.#saved = undefined;
-    if (!saved) return undefined;
-    return {
-      names: saved.names.filter((name) => name.startsWith("task/")).map((name) => name.slice("task/".length)),
-      readInto: (name, vector) => saved.readInto(`task/${name}`, vector),
-      dispose: () => saved.dispose(),
-    };
+  #endTraining(): void {
+    this.#run?.dispose();
+    this.#run = undefined;
   }
 
-  async #log(event: LearnerEvent): Promise<void> {
-    await this.#folder.log(event);
-    this.#onEvent(event);
-  }
-
-  #progress(task: string, stage: "train" | "evaluate", done: number, total: number, loss?: number): void {
-    const label = stage === "train" ? `${task}: training` : `${task}: evaluating`;
-    this.#onEvent({
-      event: "progress",
-      task,
-      stage,
-      label,
-      done,
-      total,
-      ...(loss === undefined ? {} : { loss }),
-    });
+  #conflict(what: string): RkifError {
+    return new RkifError("RUN_CONFLICT", `${this.#store.folder.path}: ${what}`);
   }
 }
 

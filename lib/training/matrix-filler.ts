@@ -1,0 +1,95 @@
+import type { TrainedModel } from "../models/trained-model.js";
+import type { AbortFlag } from "../native/contract.js";
+import type { ResolvedConfig } from "./config.js";
+import { evaluateLearned } from "./evaluate-learned.js";
+import type { LearnedTask } from "./learned-task.js";
+import { setEntry, writeMatrix } from "./matrix.js";
+import type { RunStore } from "./run-store.js";
+
+/** Measures the entries of the accuracy matrix that are still missing. What an interruption left is not measured again. */
+export class MatrixFiller {
+  readonly #store: RunStore;
+  readonly #loaded: TrainedModel;
+  readonly #config: ResolvedConfig;
+
+  constructor(store: RunStore, loaded: TrainedModel, config: ResolvedConfig) {
+    this.#store = store;
+    this.#loaded = loaded;
+    this.#config = config;
+  }
+
+  /** Before a task is learned: the untrained model on it, and the model as it stands. */
+  async before(task: LearnedTask, learned: readonly LearnedTask[], abort: AbortFlag): Promise<void> {
+    const { matrix } = this.#store.counters;
+    const index = learned.length;
+    const candidates = labelsOf([...learned, task]);
+    const { model, trainable } = this.#loaded;
+    // Where every weight trains, the untrained model is gone after the first task.
+    if (matrix.baseline[index] === undefined && (trainable.kind === "lora" || index === 0)) {
+      const kept = model.parameters.copy();
+      try {
+        // An adapter of zeros adds nothing: this is the base model.
+        if (trainable.kind === "lora") model.parameters.fill(0);
+        const { accuracy } = await this.#measure(null, task, candidates, abort);
+        setEntry([matrix.baseline], 0, index, accuracy);
+      } finally {
+        model.parameters.copyFrom(kept);
+        kept.dispose();
+      }
+    }
+    if (index > 0) await this.#entry(index - 1, index, task, candidates, abort);
+  }
+
+  /** After a task was learned: all tasks so far, itself included. */
+  async after(learned: readonly LearnedTask[], abort: AbortFlag): Promise<void> {
+    const candidates = labelsOf(learned);
+    for (const [j, task] of learned.entries())
+      await this.#entry(learned.length - 1, j, task, candidates, abort);
+  }
+
+  async #entry(
+    i: number,
+    j: number,
+    task: LearnedTask,
+    candidates: string[],
+    abort: AbortFlag,
+  ): Promise<void> {
+    const { matrix } = this.#store.counters;
+    if (matrix.R[i]?.[j] === undefined) {
+      const { accuracy, own } = await this.#measure(matrix.tasks[i]!, task, candidates, abort);
+      setEntry(matrix.R, i, j, accuracy);
+      setEntry(matrix.ownLabelR, i, j, own);
+    }
+    await writeMatrix(this.#store.folder.matrix, matrix);
+  }
+
+  async #measure(
+    after: string | null,
+    task: LearnedTask,
+    candidates: string[],
+    abort: AbortFlag,
+  ): Promise<{ accuracy: number; own: number | null }> {
+    const { accuracy, correct, total, ownLabelAccuracy } = await evaluateLearned(this.#loaded, task, {
+      config: this.#config,
+      candidates,
+      abort,
+      onProgress: (done, all) =>
+        this.#store.tell({
+          event: "progress",
+          task: task.name,
+          stage: "evaluate",
+          label: `${task.name}: evaluating`,
+          done,
+          total: all,
+        }),
+    });
+    const own = ownLabelAccuracy === undefined ? {} : { ownLabelAccuracy };
+    await this.#store.log({ event: "evaluation", after, task: task.name, accuracy, ...own, correct, total });
+    return { accuracy, own: ownLabelAccuracy ?? null };
+  }
+}
+
+/** Labels of some tasks: what an answer is chosen from when labels are scored. */
+function labelsOf(tasks: readonly LearnedTask[]): string[] {
+  return [...new Set(tasks.flatMap(({ labels }) => labels))];
+}
