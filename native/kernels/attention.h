@@ -8,7 +8,8 @@
 
 namespace rkif {
 
-// Which rows of q attend to which rows of k and v. Several spans may share keys (options of one prompt).
+// Which rows of q attend to which rows of k and v. Several spans may share keys (options of one prompt); a query
+// belongs to one span.
 struct AttentionSpan {
   int64_t query_start;
   int64_t query_length;
@@ -24,17 +25,19 @@ struct AttentionShape {
   int64_t key_stride;    // between rows of k
   int64_t value_stride;  // between rows of v
   float scale;           // multiplies q . k; T5: 1
-  bool causal;           // query i of a span stands at position key_length - query_length + i and sees keys up to itself
+  // Query i of a span stands at position key_length - query_length + i and sees the keys up to itself; not causal: at
+  // position i, and sees all.
+  bool causal;
 };
 
-// Bias added to the scores: table[head * (2 * reach - 1) + (key position - query position) + reach - 1]. reach >= every span's key length and
-// query position + 1. Null table: none.
+// Bias added to the scores: table[head * (2 * reach - 1) + (key position - query position) + reach - 1]. reach >= every
+// span's key length and query position + 1. Null table: none.
 struct OffsetBias {
   const float* table = nullptr;
   int64_t reach = 0;
 };
 
-// No dropout where rate is 0.
+// No dropout where rate is 0; rate < 1.
 struct AttentionDropout {
   double rate = 0;
   uint64_t site_key = 0;
@@ -45,18 +48,22 @@ inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint
   return dropout_row(site_key, record, (uint64_t{head} << 32) | query_position);
 }
 
-// out: [query tokens, heads * head_size], stride query_stride. log_sum_exp: [heads, query rows] where row r of q has entry head * query_rows + r;
-// null where no backward pass follows.
+// Impossible spans (no keys, causal with more queries than keys, beyond the bias table) throw std::invalid_argument.
+// Results depend neither on the number of threads nor on the other spans of a call, but for the sums where spans share
+// keys or the bias.
+//
+// out: [query tokens, heads * head_size], stride query_stride. log_sum_exp: [heads, query rows] where row r of q has
+// entry head * query_rows + r; null where no backward pass follows.
 void attention_forward(const AttentionShape& shape, const std::vector<AttentionSpan>& spans, const OffsetBias& bias,
                        const AttentionDropout& dropout, const float* q, const float* k, const float* v, float* out,
                        float* log_sum_exp, int64_t query_rows);
 
-// Recomputes the probabilities from q, k and log_sum_exp. grad_q, grad_k, grad_v have the strides of q, k, v and are written (grad_k and grad_v
-// accumulated, zeroed by the caller, as spans may share keys). grad_bias: same form as the table, accumulated in an order that does not depend
-// on threads; null where not wanted.
+// Recomputes the probabilities from q, k and log_sum_exp. grad_q, grad_k, grad_v have the strides of q, k, v and are
+// written (grad_k and grad_v accumulated, zeroed by the caller, as spans may share keys). grad_bias: same form as the
+// table, accumulated in an order that does not depend on threads; null where not wanted.
 void attention_backward(const AttentionShape& shape, const std::vector<AttentionSpan>& spans, const OffsetBias& bias,
-                        const AttentionDropout& dropout, const float* q, const float* k, const float* v, const float* out,
-                        const float* log_sum_exp, int64_t query_rows, const float* grad_out, float* grad_q, float* grad_k,
-                        float* grad_v, float* grad_bias);
+                        const AttentionDropout& dropout, const float* q, const float* k, const float* v,
+                        const float* out, const float* log_sum_exp, int64_t query_rows, const float* grad_out,
+                        float* grad_q, float* grad_k, float* grad_v, float* grad_bias);
 
 }  // namespace rkif
