@@ -24,11 +24,6 @@ const flag = z.boolean("true or false");
 const text = z.string("a string");
 const rate = z.number("a rate from 0 to less than 1").min(0, "at least 0").lt(1, "less than 1");
 const epsilon = z.number("a positive number").gt(0, "a positive number");
-const tokenIds = z
-  .array(tokenId, "a token id")
-  .length(1, "one token id; several end tokens are not supported")
-  .transform(([id]) => id);
-
 /**
  * The fields that matter; files on the hub carry many more. What classic files lack has the value it has always meant; null
  * counts as absent where transformers writes null for "the default".
@@ -52,7 +47,7 @@ const schema = z.looseObject(
     tie_word_embeddings: flag.nullish(),
     scale_decoder_outputs: flag.nullish(),
     pad_token_id: tokenId.default(0),
-    eos_token_id: z.union([tokenIds, tokenId], "a token id (several end tokens are not supported)").default(1),
+    eos_token_id: z.union([tokenId, z.array(tokenId).min(1)], "a token id").default(1),
     decoder_start_token_id: tokenId.nullish(),
   },
   "an object",
@@ -92,7 +87,7 @@ export function resolveT5Config(config: unknown, file: string, head?: HeadInChec
     tieWordEmbeddings: tied && (scaled || !ownHead),
     scaleDecoderOutputs: scaled,
     padTokenId: fields.pad_token_id,
-    eosTokenId: fields.eos_token_id as number,
+    eosTokenId: endToken(fields.eos_token_id, file),
     decoderStartTokenId: fields.decoder_start_token_id ?? fields.pad_token_id,
   };
   for (const [field, id] of [
@@ -133,7 +128,7 @@ function checkFamily(config: unknown, file: string): void {
     {
       model_type: z.string(`a model type (${supportedModelTypes.join(", ")})`),
       is_encoder_decoder: flag.nullish(),
-      quantization_config: z.unknown(),
+      quantization_config: z.unknown().optional(),
     },
     "an object",
   );
@@ -157,6 +152,13 @@ function checkFamily(config: unknown, file: string): void {
       "expected weights stored as F32, F16 or BF16",
     );
   }
+}
+
+/** transformers writes a list where generation may end with any of several tokens. */
+function endToken(ids: number | number[], file: string): number {
+  const [first, ...others] = [ids].flat();
+  if (first === undefined || others.length > 0) throw unsupported(file, "eos_token_id", ids, "expected one end token");
+  return first;
 }
 
 /** `dense_act_fn` and `is_gated_act`, where they are given, win over what `feed_forward_proj` says, as in transformers. */
