@@ -9,13 +9,14 @@
     "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_DEPRECATED", "NAPI_CPP_EXCEPTIONS"],
     "cflags!": ["-fno-exceptions", "-fno-omit-frame-pointer"],
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
-    "cflags_cc": ["-std=c++20", "-O3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-ffp-contract=off", "-fvisibility=hidden"],
+    "cflags_cc": ["-std=c++20", "-O3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-ffp-contract=off",
+                  "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"],
     "xcode_settings": {
       "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
       "GCC_ENABLE_CPP_RTTI": "YES",
       "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
       "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
-      "OTHER_CFLAGS": ["-ffp-contract=off"]
+      "OTHER_CFLAGS": ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
     }
   },
   "targets": [

@@ -6,7 +6,7 @@
 namespace rkif {
 
 // Quantiles as torch.quantile(values, q, interpolation="linear") defines them, with the rank q * (n - 1) in double precision (torch computes it
-// in fp32 and is off by several positions in long vectors). The interpolation is torch.lerp in double; `quantile` rounds it to fp32.
+// in fp32 and is off by several positions in long vectors). The interpolation is torch.lerp in double, rounded to fp32 at the end.
 // NaN where any value is NaN, and where torch.lerp makes NaN of infinite neighbours (always of two equal ones).
 // n >= 1, 0 <= q <= 1; std::invalid_argument otherwise. O(n): no sort, no copy of the vector.
 std::vector<double> quantiles(int64_t n, const float* values, const std::vector<double>& at);

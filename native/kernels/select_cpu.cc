@@ -53,8 +53,8 @@ int64_t mark_range(int64_t n, const float* values, float threshold, Compare comp
 }
 
 // torch.lerp's two branches, of which each is exact at its end; also its NaN between equal infinities.
-double lerp(double a, double b, double weight) {
-  return weight < 0.5 ? a + weight * (b - a) : b - (b - a) * (1 - weight);
+float lerp(double a, double b, double weight) {
+  return static_cast<float>(weight < 0.5 ? a + weight * (b - a) : b - (b - a) * (1 - weight));
 }
 
 // Clears the bits of the last `excess` elements that equal `value`.
