@@ -69,7 +69,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
  * Weights of a checkpoint are fp32 unless `type` says otherwise.
  */
 export async function saveTrained(
-  { model, folder, trainable }: TrainedModel,
+  { model, folder, trainable }: Pick<TrainedModel, "model" | "folder" | "trainable">,
   target: string,
   { baseName, type = "F32" }: { baseName: string; type?: "F32" | "F16" | "BF16" },
 ): Promise<void> {
@@ -98,7 +98,10 @@ export async function saveTrained(
  * Loads an adapter folder, written here or by PEFT, into a model with the same adapter shape.
  * @throws {RkifError} CHECKPOINT_MISMATCH naming the first tensors that do not fit.
  */
-export async function loadAdapter({ model, trainable }: TrainedModel, folder: string): Promise<void> {
+export async function loadAdapter(
+  { model, trainable }: Pick<TrainedModel, "model" | "trainable">,
+  folder: string,
+): Promise<void> {
   if (trainable.kind !== "lora") {
     throw new RkifError(
       "INVALID_ARGUMENT",

@@ -20,8 +20,9 @@ export function describeEverySet(
             else skipped(`${set.name}: ${reason}`);
           }
         }
+        if (checks !== allChecks) return;
         for (const folder of foldersIn(root.path, ".")) {
-          if (!allChecks.some((check) => check.folder === folder)) {
+          if (!checks.some((check) => check.folder === folder)) {
             skipped(`${folder}: no check for this kind of set yet`);
           }
         }

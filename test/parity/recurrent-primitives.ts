@@ -2,6 +2,7 @@
  * The recurrent trace on the contract's primitives alone, as the fixtures' README writes it down. It tells a wrong kernel from a
  * wrong method: where this agrees with a set and lib/methods does not, the method is at fault.
  */
+import { pack } from "../../lib/data/pack.js";
 import type {
   Addon,
   FusionTable,
@@ -62,7 +63,7 @@ async function adaptive(
 }
 
 export const runOnPrimitives: RunRecurrent = async ({ root, adapter, settings, inner, outer }) => {
-  const native = await addon();
+  const native = addon();
   const model: Model = await loadWithAdapter(root, adapter);
   const { parameters } = model;
   const length = parameters.length;
@@ -101,7 +102,7 @@ export const runOnPrimitives: RunRecurrent = async ({ root, adapter, settings, i
     innerAverages.uncertainty.fill(0);
     for (let step = 0; step < settings.inner_steps_per_cycle; step++) {
       const lr = learningRate(settings.inner_schedule, innerSteps);
-      const { loss } = await gradient(model, inner[innerSteps]!);
+      const { loss } = await gradient(model, pack(inner[innerSteps]!));
       const { gradNorm } = await update(
         native,
         model,
@@ -121,7 +122,7 @@ export const runOnPrimitives: RunRecurrent = async ({ root, adapter, settings, i
         settings.outer_schedule === null
           ? learningRate(settings.inner_schedule, innerSteps)
           : learningRate(settings.outer_schedule, outerSteps);
-      const { loss } = await gradient(model, outer[outerSteps]!);
+      const { loss } = await gradient(model, pack(outer[outerSteps]!));
       const { gradNorm } = await update(
         native,
         model,

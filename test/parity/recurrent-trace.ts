@@ -1,8 +1,8 @@
 /** A recurrent set's settings, and what running it gives: the border between the set and whatever runs its algorithm. */
 import { dirname, join } from "node:path";
-import type { PackedBatch } from "../../lib/native/contract.js";
+import type { TrainingRecord } from "../../lib/methods/run.js";
 import { readJson, type FixtureSet } from "./fixtures.js";
-import { packedBatch } from "./runtime.js";
+import { records } from "./runtime.js";
 import { readSafetensors } from "./safetensors.js";
 import type { Schedule } from "./steps.js";
 
@@ -35,8 +35,9 @@ export interface RecurrentSetup {
   /** Folder of the adapter to start from, below the root. */
   readonly adapter: string;
   readonly settings: RecurrentSettings;
-  readonly inner: readonly PackedBatch[];
-  readonly outer: readonly PackedBatch[];
+  /** Batches of all cycles' steps. */
+  readonly inner: readonly TrainingRecord[][];
+  readonly outer: readonly TrainingRecord[][];
 }
 
 export interface TracedStep {
@@ -91,8 +92,8 @@ export function readSetup(set: FixtureSet): RecurrentSetup {
   const settings = readJson<RecurrentSettings>(set.root, `${set.name}/trace.json`);
   const { adapter } = readJson<{ adapter: string }>(set.root, `${folder}/layout.json`);
   const batches = readSafetensors(join(set.root, folder, "batches.safetensors"));
-  const take = (loop: string, stepsPerCycle: number): PackedBatch[] =>
-    Array.from({ length: settings.cycles * stepsPerCycle }, (_, i) => packedBatch(batches, `${loop}${i}.`));
+  const take = (loop: string, stepsPerCycle: number): TrainingRecord[][] =>
+    Array.from({ length: settings.cycles * stepsPerCycle }, (_, i) => records(batches, `${loop}${i}.`));
   return {
     root: set.root,
     adapter,

@@ -1,87 +1,76 @@
 /** The code under test as the checks use it: the addon, and models of the supported families with fixture adapters. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { pack as packRecords } from "../../lib/data/pack.js";
+import { checkpointFiles } from "../../lib/models/checkpoint-files.js";
+import { readT5Config, supportedModelTypes } from "../../lib/models/config.js";
+import { adapterShape, loadAdapter, type LoadModelOptions } from "../../lib/models/trained-model.js";
 import type { Addon, LoraConfig, Model, PackedBatch } from "../../lib/native/contract.js";
+import type { TrainingRecord } from "../../lib/methods/run.js";
 import { loadAddon } from "../../lib/native/load.js";
-import { resolveT5Config } from "../../lib/models/config.js";
-import { filesIn, readJson } from "./fixtures.js";
+import { readJson } from "./fixtures.js";
 import type { Tensor } from "./safetensors.js";
 
-let loading: Promise<Addon> | undefined;
-
-export function addon(): Promise<Addon> {
-  loading ??= (async (): Promise<Addon> => await loadAddon())();
-  return loading;
-}
-
-const supportedFamilies: readonly string[] = ["t5"];
+/** Loaded at the first call; an error of the loader is the test's, not the file's. */
+export const addon = (): Addon => loadAddon();
 
 /** Why the model in `root/folder` cannot be loaded; null where it can. */
 export function unsupportedModel(root: string, folder: string): string | null {
   const path = join(root, folder, "config.json");
   if (!existsSync(path)) return `${folder} has no config.json`;
   const family = String((JSON.parse(readFileSync(path, "utf8")) as { model_type?: unknown }).model_type);
-  return supportedFamilies.includes(family) ? null : `model family ${family} is not supported yet`;
+  return supportedModelTypes.includes(family) ? null : `model family ${family} is not supported yet`;
 }
 
 /** An adapter that changes nothing: the contract wants one wherever not every weight trains. */
 const noAdapter = { kind: "lora", r: 1, alpha: 1, dropout: 0, rsLora: false, targetModules: ["q"] } as const;
 
-interface PeftConfig {
-  base_model_name_or_path: string;
-  r: number;
-  lora_alpha: number;
-  lora_dropout: number;
-  use_rslora: boolean;
-  target_modules: string[];
-}
-
 /** The base model of the adapter in `root/folder`, as a folder below the root. */
 export function adapterBase(root: string, folder: string): string {
-  return readJson<PeftConfig>(root, `${folder}/adapter_config.json`).base_model_name_or_path;
+  return readJson<{ base_model_name_or_path: string }>(root, `${folder}/adapter_config.json`)
+    .base_model_name_or_path;
 }
 
 async function load(
-  root: string,
   folder: string,
-  trainable: ({ kind: "lora" } & LoraConfig) | { kind: "full" },
+  trainable: LoadModelOptions["trainable"],
+  baseDropout?: number,
 ): Promise<Model> {
-  return (await addon()).loadModel({
+  const files = await checkpointFiles(folder);
+  return addon().loadModel({
     family: "t5",
-    config: resolveT5Config(readJson(root, `${folder}/config.json`), join(root, folder, "config.json")),
-    files: filesIn(root, folder, /^model.*\.safetensors$/).map((name) => join(root, folder, name)),
+    config: await readT5Config(folder, files),
+    files,
     baseType: "float32",
     trainable,
+    ...(baseDropout === undefined ? {} : { baseDropout }),
   });
 }
 
 export function loadBase(root: string, folder: string): Promise<Model> {
-  return load(root, folder, { ...noAdapter, targetModules: [...noAdapter.targetModules] });
+  return load(join(root, folder), { ...noAdapter, targetModules: [...noAdapter.targetModules] });
 }
 
-export function loadFull(root: string, folder: string): Promise<Model> {
-  return load(root, folder, { kind: "full" });
+export function loadFull(root: string, folder: string, baseDropout?: number): Promise<Model> {
+  return load(join(root, folder), { kind: "full" }, baseDropout);
+}
+
+/** Rates in place of the configurations'. */
+export interface DropoutRates {
+  lora?: number;
+  base?: number;
 }
 
 /** A base model with the PEFT adapter of `root/folder` in its parameters. */
-export async function loadWithAdapter(root: string, folder: string): Promise<Model> {
-  const config = readJson<PeftConfig>(root, `${folder}/adapter_config.json`);
-  const model = await load(root, config.base_model_name_or_path, {
-    kind: "lora",
-    r: config.r,
-    alpha: config.lora_alpha,
-    dropout: config.lora_dropout,
-    rsLora: config.use_rslora,
-    targetModules: config.target_modules,
-  });
-  const file = await (await addon()).openSafetensors(join(root, folder, "adapter_model.safetensors"));
-  try {
-    for (const { name, offset } of model.layout) file.readInto(name, model.parameters, offset);
-    // Surfaces an error of an enqueued read here.
-    await model.parameters.read(0, 1);
-  } finally {
-    file.dispose();
-  }
+export async function loadWithAdapter(
+  root: string,
+  folder: string,
+  rates: DropoutRates = {},
+): Promise<Model> {
+  const shape: { kind: "lora" } & LoraConfig = await adapterShape(join(root, folder));
+  const trainable = { ...shape, dropout: rates.lora ?? shape.dropout };
+  const model = await load(join(root, adapterBase(root, folder)), trainable, rates.base);
+  await loadAdapter({ model, trainable }, join(root, folder));
   return model;
 }
 
@@ -107,22 +96,29 @@ export function unpadded(tensors: ReadonlyMap<string, Tensor>, prefix: string = 
   );
 }
 
-export function pack(inputs: readonly number[][], labels: readonly number[][]): PackedBatch {
+/** Rows end to end, and their lengths. */
+export function endToEnd(rows: readonly ArrayLike<number>[]): { ids: Int32Array; lengths: Int32Array } {
   return {
-    inputIds: Int32Array.from(inputs.flat()),
-    inputLengths: Int32Array.from(inputs, (row) => row.length),
-    labels: Int32Array.from(labels.flat()),
-    labelLengths: Int32Array.from(labels, (row) => row.length),
-    recordKeys: Uint32Array.from(inputs, (_, row) => row),
+    ids: Int32Array.from(rows.flatMap((row) => Array.from(row))),
+    lengths: Int32Array.from(rows, (row) => row.length),
   };
 }
 
 /**
- * A padded batch of a fixture, packed: input padding is stripped, label rows stay as long as they are, -100 included, since logits
- * are expected there as well.
+ * The records of a padded batch of a fixture: input padding is stripped, label rows stay as long as they are, -100 included, since
+ * logits are expected there as well.
  */
+export function records(tensors: ReadonlyMap<string, Tensor>, prefix: string = ""): TrainingRecord[] {
+  const labels = rows(tensorOf(tensors, `${prefix}labels`));
+  return unpadded(tensors, prefix).map((inputIds, row) => ({
+    inputIds: Int32Array.from(inputIds),
+    labels: Int32Array.from(labels[row] ?? []),
+    key: row,
+  }));
+}
+
 export function packedBatch(tensors: ReadonlyMap<string, Tensor>, prefix: string = ""): PackedBatch {
-  return pack(unpadded(tensors, prefix), rows(tensorOf(tensors, `${prefix}labels`)));
+  return packRecords(records(tensors, prefix));
 }
 
 export function labelTokens(batch: PackedBatch): number {

@@ -1,6 +1,6 @@
 /** Every kind of set that there is. A new kind is a file here and a line below. */
 import type { Check } from "../check.js";
-import { runOnPrimitives } from "../recurrent-primitives.js";
+import { runByMethod } from "../recurrent-method.js";
 import { kernels } from "./kernels.js";
 import { lora } from "./lora.js";
 import { metrics } from "./metrics.js";
@@ -13,7 +13,7 @@ export const allChecks: readonly Check[] = [
   models,
   lora,
   train,
-  recurrentCheck(runOnPrimitives),
+  recurrentCheck(runByMethod),
   kernels,
   metrics,
   tokenizers,

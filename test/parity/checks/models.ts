@@ -4,7 +4,7 @@ import type { Model } from "../../../lib/native/contract.js";
 import type { Check } from "../check.js";
 import { addressJson, type Values } from "../expected.js";
 import { foldersIn, readJson, type FixtureSet } from "../fixtures.js";
-import { labelTokens, loadBase, pack, packedBatch, sum, unpadded, unsupportedModel } from "../runtime.js";
+import { endToEnd, labelTokens, loadBase, packedBatch, sum, unpadded, unsupportedModel } from "../runtime.js";
 import { readSafetensors, type Tensor } from "../safetensors.js";
 import { EQUAL, GIVEN, TOLERANCE } from "../tolerances.js";
 
@@ -28,7 +28,7 @@ interface Settings {
 
 /** Greedy search on all rows; ended rows are filled up with padding as in a batch of transformers. */
 async function generate(model: Model, inputs: number[][], settings: Generation): Promise<number[][]> {
-  const { inputIds, inputLengths } = pack(inputs, []);
+  const { ids: inputIds, lengths: inputLengths } = endToEnd(inputs);
   const rows = await model.generate({
     inputIds,
     inputLengths,
@@ -49,16 +49,13 @@ interface Scored {
 /** Sums, means and the best option by mean of every prompt; all prompts and options in one call. */
 async function scoreOptions(model: Model, prompts: readonly OptionScores[]): Promise<Scored[]> {
   const options = prompts.flatMap((prompt) => prompt.options);
-  const packedPrompts = pack(
-    prompts.map(({ prompt }) => prompt),
-    [],
-  );
-  const packedOptions = pack(options, []);
+  const packedPrompts = endToEnd(prompts.map(({ prompt }) => prompt));
+  const packedOptions = endToEnd(options);
   const sums = await model.scoreOptions({
-    inputIds: packedPrompts.inputIds,
-    inputLengths: packedPrompts.inputLengths,
-    optionIds: packedOptions.inputIds,
-    optionLengths: packedOptions.inputLengths,
+    inputIds: packedPrompts.ids,
+    inputLengths: packedPrompts.lengths,
+    optionIds: packedOptions.ids,
+    optionLengths: packedOptions.lengths,
     optionPrompts: Int32Array.from(prompts.flatMap((prompt, index) => prompt.options.map(() => index))),
   });
   let first = 0;

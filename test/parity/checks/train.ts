@@ -43,7 +43,7 @@ export const train: Check = {
     const batches = readSafetensors(join(set.root, dirname(set.name), "batches.safetensors"));
     const { base_lr: base, warmup_steps: warmup, decay, total_steps: total } = run.schedule;
     const batchCount = [...batches.keys()].filter((name) => name.endsWith(".labels")).length;
-    const native = await addon();
+    const native = addon();
     const model = await loadWithAdapter(set.root, run.adapter);
     const optimizer = createOptimizer(native, model.parameters.length);
     try {
