@@ -243,6 +243,29 @@ TEST("attention: spans that share keys add up their gradients, on top of what is
   }
 }
 
+TEST("attention: gradients of shared keys are summed in the order of the spans") {
+  // Many spans of different lengths over the same keys: the same bits as one call a span, one after the other.
+  Problem p{shape(2, 16, false), {}, 0, 60, 0, {0.1, 6}};
+  for (uint32_t i = 0; i < 40; i++) {
+    int64_t length = 1 + i * 7 % 11;
+    p.spans.push_back({p.query_rows, length, i % 3, 50 + i % 5, i});
+    p.query_rows += length;
+  }
+  Inputs<float> in = random_inputs(p, 15);
+  std::mt19937 generator(16);
+  std::vector<float> grad_out = normal(in.q.size(), 1.0f, generator);
+  Result together = run(p, in, grad_out);
+  std::vector<float> grad_q(in.q.size()), grad_k(in.k.size()), grad_v(in.v.size());
+  for (const AttentionSpan& span : p.spans) {
+    attention_backward(p.shape, {span}, {}, p.dropout, in.q.data(), in.k.data(), in.v.data(), together.out.data(),
+                       together.log_sum_exp.data(), p.query_rows, grad_out.data(), grad_q.data(), grad_k.data(),
+                       grad_v.data(), nullptr);
+  }
+  CHECK(together.grad.q == grad_q);
+  CHECK(together.grad.k == grad_k);
+  CHECK(together.grad.v == grad_v);
+}
+
 TEST("attention: the same bits for any number of threads") {
   int before = at::get_num_threads();
   Problem shared = shared_keys(true);
