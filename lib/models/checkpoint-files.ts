@@ -18,8 +18,8 @@ export interface Checkpoint {
   readonly files: string[];
   /** The file of each tensor. */
   readonly tensors: ReadonlyMap<string, string>;
-  /** Tensors that a shard holds and the index does not place there: not to be loaded. */
-  readonly skip: { file: string; name: string }[];
+  /** By file, tensors that a shard holds and the index does not place there: not to be loaded. */
+  readonly skip: Record<string, string[]>;
   /** For people; one line each. */
   readonly warnings: string[];
 }
@@ -52,7 +52,7 @@ export async function readCheckpoint(folder: string, open: OpenSafetensors = ope
       folder,
       files: [file],
       tensors: new Map(names.map((name) => [name, file])),
-      skip: [],
+      skip: {},
       warnings: [],
     };
   }
@@ -92,7 +92,7 @@ async function readShards(folder: string, open: OpenSafetensors): Promise<Checkp
     folder,
     files: [] as string[],
     tensors: new Map<string, string>(),
-    skip: [] as Checkpoint["skip"],
+    skip: {} as Checkpoint["skip"],
     warnings: [] as string[],
   };
   for (const shard of [...placed.keys()].sort()) {
@@ -108,7 +108,7 @@ async function readShards(folder: string, open: OpenSafetensors): Promise<Checkp
       checkpoint.tensors.set(tensor, file);
     }
     const extra = names.filter((name) => !expected.has(name));
-    checkpoint.skip.push(...extra.map((name) => ({ file, name })));
+    if (extra.length > 0) checkpoint.skip[file] = extra;
     checkpoint.warnings.push(...extra.map((name) => `${file}: tensor ${shown(name)} is not in ${index} and is ignored`));
     checkpoint.files.push(file);
   }

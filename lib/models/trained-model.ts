@@ -5,7 +5,7 @@ import { RkifError } from "../errors.js";
 import type { LoraConfig, Model, T5Config, TensorToWrite } from "../native/contract.js";
 import { loadAddon } from "../native/load.js";
 import { readAdapterConfig, writeAdapterConfig } from "./adapter-config.js";
-import { checkpointFiles } from "./checkpoint-files.js";
+import { readCheckpoint } from "./checkpoint-files.js";
 import { readT5Config } from "./config.js";
 import { Tokenizer } from "./tokenizer.js";
 
@@ -43,7 +43,7 @@ export function modelFolder(model: string): string {
  */
 export async function loadModel(options: LoadModelOptions): Promise<TrainedModel> {
   const folder = modelFolder(options.model);
-  const files = await checkpointFiles(folder);
+  const { files, skip } = await readCheckpoint(folder);
   const config = await readT5Config(folder, files);
   const tokenizer = await Tokenizer.open(folder);
   if (tokenizer.size > config.vocabSize) {
@@ -56,6 +56,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
     family: "t5",
     config,
     files,
+    skip,
     baseType: options.baseType ?? "float32",
     copyWeights: options.copyWeights ?? false,
     trainable: options.trainable,

@@ -197,6 +197,8 @@ export interface ModelOptions {
   config: T5Config;
   /** Safetensors files that together hold the weights. */
   files: string[];
+  /** By file, tensors in it that are not the checkpoint's (a shard may hold more than its index says). */
+  skip?: Record<string, string[]>;
   /** Type of the frozen base weights in memory; arithmetic on activations is fp32 either way. */
   baseType: "float32" | "bfloat16";
   /** What trains: an adapter, or every weight (then `baseType` must be "float32"). */

@@ -1,6 +1,9 @@
 // Options from JS, weights from mapped files, and the model made of both.
 #include <ATen/ops/from_blob.h>
 
+#include <map>
+#include <set>
+
 #include "addon/model.h"
 #include "checkpoints/safetensors.h"
 #include "models/t5.h"
@@ -98,11 +101,27 @@ bool as_tensor(const std::shared_ptr<SafetensorsFile>& file, const StoredTensor&
   return true;
 }
 
-Weights open_weights(const std::vector<std::string>& files, bool copy) {
+// By file, names of tensors in it that are not the checkpoint's.
+using Skipped = std::map<std::string, std::set<std::string>>;
+
+Skipped skipped(const Argument& skip, const std::vector<std::string>& files) {
+  Skipped result;
+  if (skip.missing()) return result;
+  for (const std::string& path : files) {
+    const Argument names = skip[path.c_str()];
+    if (names.missing()) continue;
+    for (const std::string& name : names.strings()) result[path].insert(name);
+  }
+  return result;
+}
+
+Weights open_weights(const std::vector<std::string>& files, const Skipped& skip, bool copy) {
   Weights weights;
   for (const std::string& path : files) {
     auto file = SafetensorsFile::open(path, copy);
+    const auto left_out = skip.find(path);
     for (const StoredTensor& stored : file->tensors()) {
+      if (left_out != skip.end() && left_out->second.count(stored.name) > 0) continue;
       at::Tensor tensor;
       if (!as_tensor(file, stored, tensor)) continue;
       if (!weights.emplace(stored.name, tensor).second)
@@ -122,13 +141,14 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   T5Config config = t5_config(options["config"]);
   ModelOptions given = model_options(options);
   std::vector<std::string> files = options["files"].strings();
+  Skipped skip = skipped(options["skip"], files);
   bool copy = !options["copyWeights"].missing() && options["copyWeights"].boolean();
   return Environment::of(info.Env())
       .promise(
           info.Env(),
           [=] {
             auto state = std::make_shared<ModelState>();
-            state->model = make_t5(config, given, open_weights(files, copy));
+            state->model = make_t5(config, given, open_weights(files, skip, copy));
             state->vocab_size = config.vocab_size;
             state->eos_token_id = config.eos_token_id;
             for (const auto& [vector, tensor] : {std::pair{state->parameters, state->model->parameters()},
