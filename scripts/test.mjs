@@ -53,7 +53,7 @@ await main(async () => {
     : {
         lint,
         "C++ tests": () => nativeTests(libtorch),
-        "TypeScript tests": () => mochaTests(libtorch, []),
+        "TypeScript tests": () => mochaTests(libtorch, ["test/**/*.test.ts"]),
         "packed package": checkPackage,
       };
   const total = { passed: 0, failed: 0, skipped: 0 };
