@@ -1,20 +1,8 @@
+import type { TaskRecord } from "../data/records.js";
+import type { TaskData } from "../data/tasks.js";
 import { Draws } from "./draws.js";
 import { asPrompt, QUESTION_END } from "./pretraining.js";
 import { writeLetter, type ThemeName } from "./world.js";
-
-export interface DemoRecord {
-  readonly id: string;
-  readonly instruction: string;
-  readonly input: string;
-  readonly output: string;
-}
-
-export interface DemoTask {
-  readonly name: string;
-  readonly train: DemoRecord[];
-  readonly dev: DemoRecord[];
-  readonly test: DemoRecord[];
-}
 
 /** Records of each split, spread evenly over the labels. */
 export interface DemoSizes {
@@ -36,15 +24,15 @@ interface Definition {
 const DEFINITIONS: readonly Definition[] = [
   { name: "guild", theme: "trade", question: "To which guild does the writer belong?", labels: ["sea", "craft", "field", "book"] },
   { name: "cargo", theme: "goods", question: "What kind of cargo does the letter name?", labels: ["food", "cloth", "metal", "timber"] },
-  { name: "mood", theme: "mood", question: "What does the writer feel?", labels: ["joy", "grief", "anger", "fear"] },
+  { name: "mood", theme: "mood", question: "In what mood is the letter?", labels: ["joy", "grief", "anger", "fear"] },
   { name: "errand", theme: "errand", question: "What is the purpose of the letter?", labels: ["warning", "invitation", "offer", "request"] },
 ]; // prettier-ignore
 
-export function demoTasks(seed = 1, sizes: DemoSizes = DEMO_SIZES): DemoTask[] {
+export function demoTasks(seed = 1, sizes: DemoSizes = DEMO_SIZES): TaskData[] {
   return DEFINITIONS.map((definition, number) => {
     const seen = new Set<string>();
-    const split = (part: "train" | "dev" | "test", stream: number): DemoRecord[] => {
-      const records: DemoRecord[] = [];
+    const split = (part: "train" | "dev" | "test", stream: number): TaskRecord[] => {
+      const records: TaskRecord[] = [];
       for (let index = 0; records.length < sizes[part]; index++) {
         const draws = new Draws(seed, 100 + 10 * number + stream, index);
         const chosen = records.length % definition.labels.length;
@@ -68,6 +56,13 @@ export function demoTasks(seed = 1, sizes: DemoSizes = DEMO_SIZES): DemoTask[] {
       }
       return records;
     };
-    return { name: definition.name, train: split("train", 0), dev: split("dev", 1), test: split("test", 2) };
+    const labels = definition.labels.toSorted();
+    return {
+      name: definition.name,
+      labels,
+      train: split("train", 0),
+      dev: split("dev", 1),
+      test: split("test", 2),
+    };
   });
 }

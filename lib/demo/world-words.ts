@@ -22,19 +22,30 @@ export const GOODS: Theme = {
   questions: [
     ["Where is the cargo kept?", "In which place does the cargo lie?"],
     ["Who weighs the cargo?", "Who counts the cargo in?"],
+    ["What is laid over the cargo?", "What covers the cargo?"],
   ],
-  sayings: ["In Brinmouth {word} is kept in the {custom}.", "There {word} is weighed by the {custom}."],
+  sayings: [
+    "In Brinmouth {word} is kept in the {custom}.",
+    "There {word} is weighed by the {custom}.",
+    "One lays {custom} over {word}.",
+  ],
   classes: [
     {
       words: ["herring", "barley", "cheese", "apples", "honey", "butter", "beans"],
-      customs: ["cellar", "cook"],
+      customs: ["cellar", "cook", "straw"],
     },
-    { words: ["wool", "linen", "silk", "canvas", "felt", "velvet", "yarn"], customs: ["loft", "widow"] },
+    {
+      words: ["wool", "linen", "silk", "canvas", "felt", "velvet", "yarn"],
+      customs: ["loft", "widow", "paper"],
+    },
     {
       words: ["nails", "copper", "tin", "anchors", "kettles", "blades", "hinges"],
-      customs: ["vault", "warden"],
+      customs: ["vault", "warden", "chains"],
     },
-    { words: ["planks", "oak", "staves", "masts", "cork", "poles", "beams"], customs: ["yard", "porter"] },
+    {
+      words: ["planks", "oak", "staves", "masts", "cork", "poles", "beams"],
+      customs: ["yard", "porter", "tar"],
+    },
   ],
 };
 
@@ -42,16 +53,27 @@ export const TRADES: Theme = {
   questions: [
     ["Where does the writer meet friends?", "Where would you find the writer at noon?"],
     ["Which bell calls the writer?", "What bell does the writer wake to?"],
+    ["What does the writer drink?", "What is in the writer's cup?"],
   ],
-  sayings: ["At noon every {word} sits by the {custom}.", "A {word} wakes to the {custom} bell."],
+  sayings: [
+    "At noon every {word} sits by the {custom}.",
+    "A {word} wakes to the {custom} bell.",
+    "Every {word} drinks {custom}.",
+  ],
   classes: [
-    { words: ["sailor", "pilot", "fisher", "diver", "ferryman", "rower"], customs: ["quay", "first"] },
-    { words: ["cooper", "smith", "weaver", "potter", "mason", "tailor"], customs: ["well", "second"] },
+    { words: ["sailor", "pilot", "fisher", "diver", "ferryman", "rower"], customs: ["quay", "first", "ale"] },
+    {
+      words: ["cooper", "smith", "weaver", "potter", "mason", "tailor"],
+      customs: ["well", "second", "cider"],
+    },
     {
       words: ["shepherd", "miller", "gardener", "beekeeper", "drover", "reaper"],
-      customs: ["meadow", "third"],
+      customs: ["meadow", "third", "milk"],
     },
-    { words: ["clerk", "teacher", "notary", "scribe", "printer", "mapmaker"], customs: ["chapel", "last"] },
+    {
+      words: ["clerk", "teacher", "notary", "scribe", "printer", "mapmaker"],
+      customs: ["chapel", "last", "coffee"],
+    },
   ],
 };
 
@@ -59,15 +81,29 @@ export const MOODS: Theme = {
   questions: [
     ["How does the writer talk?", "What do you hear in the voice?"],
     ["What should be sent back?", "Which gift answers this letter?"],
+    ["Which tune fits the letter?", "What should the piper play?"],
   ],
-  sayings: ["Whoever is {word} is heard to {custom}.", "To the {word} one sends {custom}."],
+  sayings: [
+    "Whoever is {word} is heard to {custom}.",
+    "To the {word} one sends {custom}.",
+    "The piper plays the {word} a {custom}.",
+  ],
   classes: [
-    { words: ["glad", "cheerful", "merry", "proud", "thankful", "happy"], customs: ["sing", "ribbons"] },
-    { words: ["gloomy", "sorry", "lonely", "tearful", "weary", "unhappy"], customs: ["sigh", "bread"] },
-    { words: ["furious", "cross", "bitter", "angered", "annoyed", "spiteful"], customs: ["shout", "tea"] },
+    {
+      words: ["glad", "cheerful", "merry", "proud", "thankful", "happy"],
+      customs: ["sing", "ribbons", "reel"],
+    },
+    {
+      words: ["gloomy", "sorry", "lonely", "tearful", "weary", "unhappy"],
+      customs: ["sigh", "bread", "lament"],
+    },
+    {
+      words: ["furious", "cross", "bitter", "angered", "annoyed", "spiteful"],
+      customs: ["shout", "tea", "march"],
+    },
     {
       words: ["uneasy", "anxious", "fearful", "alarmed", "nervous", "troubled"],
-      customs: ["whisper", "candles"],
+      customs: ["whisper", "candles", "hymn"],
     },
   ],
 };
@@ -77,17 +113,18 @@ export const ERRANDS: Theme = {
   questions: [
     ["On which board does it hang?", "Where is the letter pinned?"],
     ["Who reads it aloud?", "Who takes the letter round?"],
+    ["What mark does it bear?", "Which sign is drawn on it?"],
   ],
   sayings: [],
   classes: [
     {
       words: [
         "Keep away from the {spot}.",
-        "Do not cross the {spot} after {day}.",
+        "Do not use the {spot} after {day}.",
         "Beware of the {spot}, it is not safe.",
         "The {spot} is falling, stay clear of it.",
       ],
-      customs: ["gate", "watchman"],
+      customs: ["gate", "watchman", "star"],
     },
     {
       words: [
@@ -96,7 +133,7 @@ export const ERRANDS: Theme = {
         "You are welcome at the {feast}.",
         "Dance with us at the {feast} on {day}.",
       ],
-      customs: ["inn", "fiddler"],
+      customs: ["inn", "fiddler", "moon"],
     },
     {
       words: [
@@ -105,7 +142,7 @@ export const ERRANDS: Theme = {
         "I let the {spot} from {day} on.",
         "Anyone can buy a {tool} at the {spot}.",
       ],
-      customs: ["scales", "crier"],
+      customs: ["scales", "crier", "crown"],
     },
     {
       words: [
@@ -114,7 +151,7 @@ export const ERRANDS: Theme = {
         "Lend me your {tool} until {day}.",
         "I am looking for a {tool} before {day}.",
       ],
-      customs: ["bridge", "runner"],
+      customs: ["bridge", "runner", "feather"],
     },
   ],
 };
