@@ -133,9 +133,9 @@ export function* libtorchCandidates(options: SearchOptions = {}): Generator<Libt
   }
   const python = findPythonTorch(environment);
   if ("problem" in python) {
-    yield { origin: "python3", named: false, problem: python.problem };
+    yield { origin: "python3's torch", named: false, problem: python.problem };
   } else {
-    const found = candidate("python3", python.folder);
+    const found = candidate("python3's torch", python.folder);
     if (found !== undefined) yield found;
   }
   const cache = libtorchCache(environment);

@@ -100,7 +100,8 @@ function loadNode<T>(path: string, attempts: readonly string[], root: string): T
   try {
     return require(path) as T;
   } catch (error) {
-    const tried = [...attempts, `${path}: ${(error as Error).message}`];
+    const reason = (error as Error).message;
+    const tried = [...attempts, reason.startsWith(path) ? reason : `${path}: ${reason}`];
     const message = failureMessage(
       "the addon was found but could not be loaded",
       tried,

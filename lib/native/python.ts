@@ -29,7 +29,7 @@ export function findPythonTorch(environment: Environment): { folder: string } | 
     return { problem: `python3 ended with ${result.status ?? result.signal}: ${lastLine(result.stderr)}` };
   }
   const folder = result.stdout.trim();
-  return folder === "" ? { problem: "python3 has no torch" } : { folder };
+  return folder === "" ? { problem: "it has none" } : { folder };
 }
 
 function lastLine(text: string): string {
