@@ -172,10 +172,10 @@ function feedForward(fields: z.infer<typeof schema>, file: string): Pick<T5Confi
     );
   }
   // "gated-gelu" has always meant the tanh approximation; "gelu" alone is the exact one.
-  const name = fields.dense_act_fn ?? (projection === "gated-gelu" ? "gelu_new" : (parts.at(-1) as string));
+  const name = fields.dense_act_fn ?? (projection === "gated-gelu" ? "gelu_new" : parts.slice(-1).join());
   const activation = activations.get(name);
   if (activation === undefined) {
-    const field = fields.dense_act_fn == null ? "feed_forward_proj" : "dense_act_fn";
+    const field = typeof fields.dense_act_fn === "string" ? "dense_act_fn" : "feed_forward_proj";
     throw unsupported(file, field, fields[field], `expected one of ${[...activations.keys()].join(", ")}`);
   }
   return { activation, gated: fields.is_gated_act ?? parts[0] === "gated" };
