@@ -42,7 +42,6 @@ export function configJson(shape: T5Config): Record<string, unknown> {
     feed_forward_proj: shape.gated
       ? `gated-${shape.activation.replace("gelu_new", "gelu")}`
       : shape.activation,
-    initializer_factor: 1.0,
     is_encoder_decoder: true,
     use_cache: true,
     tie_word_embeddings: shape.tieWordEmbeddings,
