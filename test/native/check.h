@@ -35,6 +35,7 @@ struct Failure : std::runtime_error {
   static void RKIF_TEST_JOIN(test_, __LINE__)();                                                                \
   static ::rkif::test::Register RKIF_TEST_JOIN(register_, __LINE__)(name, RKIF_TEST_JOIN(test_, __LINE__));     \
   static void RKIF_TEST_JOIN(test_, __LINE__)()
+#undef CHECK  // libtorch's logging header has one too: include check.h after its headers
 #define CHECK(condition)                                                            \
   do {                                                                              \
     if (!(condition)) ::rkif::test::fail(__FILE__, __LINE__, "not so: " #condition); \
