@@ -23,13 +23,13 @@
 namespace rkif {
 namespace {
 
-constexpr int64_t kSample = int64_t{1} << 16;
+constexpr int64_t kSample = int64_t{1} << 15;
 // Shorter vectors stay in a cache, where the radix passes cost little.
-constexpr int64_t kShortestSampled = 16 * kSample;
+constexpr int64_t kShortestSampled = 32 * kSample;
 // At most this share of the vector is copied.
 constexpr int64_t kCopyShare = 8;
-// The sample's rank has a binomial distribution: beyond five standard deviations once in two million times.
-constexpr double kDeviations = 5;
+// The rank in the sample has a binomial distribution: beyond four standard deviations once in sixteen thousand times.
+constexpr double kDeviations = 4;
 
 RKIF_CLONES bool any_nan(int64_t n, const float* values) {
   int32_t found = 0;
@@ -37,19 +37,30 @@ RKIF_CLONES bool any_nan(int64_t n, const float* values) {
   return found != 0;
 }
 
-struct BlockCounts {
+struct BlockCount {
   int64_t below;
-  int64_t inside;
+  bool has_nan;
 };
 
-// Flags the values from `low` to `high`, both included.
-RKIF_CLONES BlockCounts flag_between(int64_t n, const float* values, float low, float high, uint8_t* __restrict flags) {
+RKIF_CLONES BlockCount count_below(int64_t n, const float* values, float low) {
   int32_t below = 0;
-  int32_t inside = 0;
+  int32_t nan = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    below += values[i] < low ? 1 : 0;
+    nan |= values[i] != values[i] ? 1 : 0;
+  }
+  return {below, nan != 0};
+}
+
+// Flags the values from `low` to `high`, both included.
+RKIF_CLONES void flag_between(int64_t n, const float* values, float low, float high, uint8_t* __restrict flags) {
   for (int64_t i = 0; i < n; ++i) flags[i] = (values[i] >= low ? 1 : 0) & (values[i] <= high ? 1 : 0);
-  for (int64_t i = 0; i < n; ++i) below += values[i] < low ? 1 : 0;
-  for (int64_t i = 0; i < n; ++i) inside += flags[i];
-  return {below, inside};
+}
+
+RKIF_CLONES int64_t count_flags(int64_t n, const uint8_t* flags) {
+  int32_t count = 0;
+  for (int64_t i = 0; i < n; ++i) count += flags[i];
+  return count;
 }
 
 // Two values and the wanted elements supposed to lie between them.
@@ -65,7 +76,7 @@ struct PartBracket {
   int64_t room;
   int64_t below = 0;
   int64_t inside = 0;
-  int64_t copied = 0;
+  bool overflow = false;  // there was no room for all that is inside
 };
 
 class SampledSelection {
@@ -85,7 +96,8 @@ class SampledSelection {
     for (size_t b = 0; b < brackets_.size(); ++b) {
       for (int64_t part = 0; part < parts_; ++part) {
         float* const copies = copies_.get() + (b * parts_ + part) * room_each;
-        part_brackets_[part * brackets_.size() + b] = {.copies = copies, .room = room_each};
+        part_brackets_[part * brackets_.size() + b] = {
+            .copies = copies, .room = room_each, .overflow = room_each < kFlagBlock};
       }
     }
     if (!scan()) return false;
@@ -110,11 +122,14 @@ class SampledSelection {
   // One element of each stretch of the vector, at a place that follows no pattern a matrix could have.
   std::vector<float> sample() const {
     std::vector<float> sample(kSample);
-    for (int64_t i = 0; i < kSample; ++i) {
-      const int64_t begin = static_cast<int64_t>(static_cast<double>(n_) * i / kSample);
-      const int64_t length = n_ / kSample;
-      sample[i] = values_[begin + static_cast<int64_t>(mix64(i) % length)];
-    }
+    const int64_t length = n_ / kSample;
+    // Every place is a miss of all caches.
+    at::parallel_for(0, kSample, kSample / 16, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const auto begin = static_cast<int64_t>(static_cast<double>(n_) * i / kSample);
+        sample[i] = values_[begin + static_cast<int64_t>(mix64(i) % length)];
+      }
+    });
     return sample;
   }
 
@@ -170,16 +185,22 @@ class SampledSelection {
     for (int64_t at = begin; at < end; at += kFlagBlock) {
       const int64_t n = std::min(kFlagBlock, end - at);
       const float* const block = values_ + at;
-      if (any_nan(n, block)) return false;
       flags.pad(n);
       for (size_t b = 0; b < brackets_.size(); ++b) {
-        const BlockCounts counts = flag_between(n, block, brackets_[b].low, brackets_[b].high, flags.byte);
+        const auto& [low, high, slots] = brackets_[b];
         PartBracket& part = found[b];
-        part.below += counts.below;
-        part.inside += counts.inside;
-        if (brackets_[b].low == brackets_[b].high || part.copied + counts.inside > part.room) continue;
-        copy_flagged(n, block, flags, part.copies + part.copied);
-        part.copied += counts.inside;
+        if (part.overflow) continue;
+        const BlockCount count = count_below(n, block, low);
+        if (count.has_nan) return false;
+        part.below += count.below;
+        flag_between(n, block, low, high, flags.byte);
+        if (low == high) {
+          part.inside += count_flags(n, flags.byte);
+        } else {
+          float* const out = part.copies + part.inside;
+          part.inside += copy_flagged(n, block, flags, out) - out;
+          part.overflow = part.inside + kFlagBlock > part.room;
+        }
       }
     }
     std::copy(found.begin(), found.end(), results);
@@ -189,24 +210,22 @@ class SampledSelection {
   // False where the bracket does not hold its elements, or not all copies of them.
   bool resolve(size_t index) {
     const Bracket& bracket = brackets_[index];
+    const bool equal = bracket.low == bracket.high;
+    float* const copies = part_brackets_[index].copies;
     int64_t below = 0;
     int64_t inside = 0;
-    int64_t copied = 0;
-    float* const copies = part_brackets_[index].copies;
     for (int64_t p = 0; p < parts_; ++p) {
       const PartBracket& part = part_brackets_[p * brackets_.size() + index];
-      std::memmove(copies + copied, part.copies, part.copied * sizeof(float));
+      if (part.overflow) return false;
+      if (!equal) std::memmove(copies + inside, part.copies, part.inside * sizeof(float));
       below += part.below;
       inside += part.inside;
-      copied += part.copied;
     }
     for (size_t slot : bracket.slots)
       if (ranks_[slot] < below || ranks_[slot] >= below + inside) return false;
-    if (bracket.low == bracket.high) {
-      for (size_t slot : bracket.slots) results_[slot] = bracket.low;
-      return true;
-    }
-    return copied == inside && select(inside, copies, bracket.slots, below);
+    if (!equal) return select(inside, copies, bracket.slots, below);
+    for (size_t slot : bracket.slots) results_[slot] = bracket.low;
+    return true;
   }
 
   const int64_t n_;
