@@ -17,9 +17,9 @@ struct ParameterSlot {
   std::string module;  // its tensor is module + ".weight"
   std::vector<int64_t> shape;
   at::Tensor* tensor;
-  Linear* linear = nullptr;  // the layer an adapter may be put on
-  bool small = false;        // norms and tables stay fp32 whatever the base type
-  std::string stored_as = {};     // the name in this checkpoint where it is another one
+  Linear* linear = nullptr;    // the layer an adapter may be put on
+  bool small = false;          // norms and tables stay fp32 whatever the base type
+  std::string stored_as = {};  // the name in this checkpoint where it is another one
 };
 
 // Fills the slots. LoRA: weights in the base type (sharing memory where they have it already), zeros for the adapter.
