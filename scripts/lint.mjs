@@ -44,7 +44,11 @@ const CHECKS = {
     ),
   "types of lib": () => tsc("tsconfig.json"),
   "types of tests and examples": () => tsc("tsconfig.test.json"),
-  "clang-format": () => clangFormat(["--dry-run", "--Werror", ...cppFiles()]),
+  "clang-format": async () => {
+    const { status, output } = await clangFormat(["--dry-run", "--Werror", ...cppFiles()]);
+    const files = new Set([...output.matchAll(/([\w./-]+\.(?:cc|h)):\d+:\d+:/g)].map(([, file]) => file));
+    return { status, output: files.size > 0 ? `npm run format changes\n${[...files].join("\n")}` : output };
+  },
   "import arrows": () => {
     const problems = importProblems();
     return { status: problems.length === 0 ? 0 : 1, output: problems.join("\n") };

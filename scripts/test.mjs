@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { checkPackage } from "./check-package.mjs";
 import { lint } from "./lint.mjs";
 import { buildNative, buildNativeTests } from "./steps/native.mjs";
-import { ScriptError, main, root, run, runNode, say, tool } from "./steps/process.mjs";
+import { ScriptError, main, run, runNode, say, tool } from "./steps/process.mjs";
 import { writeSchema } from "./steps/schema.mjs";
 import { compileTypeScript } from "./steps/typescript.mjs";
 

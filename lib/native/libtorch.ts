@@ -1,5 +1,6 @@
 /** Finding, checking and fetching libtorch. */
 export { prebuiltLibtorch } from "./addon-files.js";
+export { packageRoot } from "./failure.js";
 export { readEnvironment, type Environment } from "./environment.js";
 export { installLibtorch, type InstallOptions } from "./libtorch-install.js";
 export {

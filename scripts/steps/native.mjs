@@ -50,8 +50,24 @@ export async function buildNative() {
     "--parallel",
     compilers(),
   ]);
+  await requireLoads(libtorch);
   writeFileSync(stamp, `${JSON.stringify(wanted)}\n`);
   return libtorch;
+}
+
+/** Loads what was built in a process of its own: a library that crashes or lacks symbols ends the build, not a later run. */
+async function requireLoads(libtorch) {
+  const load = new URL("../../lib/native/load.ts", import.meta.url).href;
+  const script = `const { loadAddon } = await import(${JSON.stringify(load)}); loadAddon().build;`;
+  const { status, signal, output } = await runNode(["--import", "tsx", "--input-type=module", "-e", script], {
+    quiet: true,
+    env: { ...process.env, RKIF_LIBTORCH: libtorch.folder },
+  });
+  if (status !== 0) {
+    throw new ScriptError(
+      `the addon was built but does not load${signal ? ` (${signal})` : ""}:\n${output.trimEnd()}`,
+    );
+  }
 }
 
 /** Builds the C++ test runner in the same tree and returns its path. */
