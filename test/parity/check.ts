@@ -21,7 +21,7 @@ const computed = new WeakMap<Check, Map<string, Promise<Values>>>();
 /** `check.compute(set)`, once in a process: the parity and the mutation tests compare the same values. */
 export function computeOnce(check: Check, set: FixtureSet): Promise<Values> {
   let ofCheck = computed.get(check);
-  if (ofCheck === undefined) computed.set(check, (ofCheck = new Map()));
+  if (ofCheck === undefined) computed.set(check, (ofCheck = new Map<string, Promise<Values>>()));
   const key = `${set.root}\n${set.name}`;
   let values = ofCheck.get(key);
   if (values === undefined) ofCheck.set(key, (values = check.compute(set)));

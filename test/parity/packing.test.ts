@@ -13,7 +13,7 @@ import { addon, loadFull, loadWithAdapter, records } from "./runtime.js";
 import { readSafetensors } from "./safetensors.js";
 
 const root = fixtureRoots({ RKIF_FIXTURES: "" })[0]!.path;
-const counters: DropoutCounters = { seed: 7, task: 1, loop: 0, step: 5 };
+const counters: DropoutCounters = { seed: 10, task: 1, loop: 0, step: 5 };
 
 /** Nine records of different lengths, each with a key of its own. */
 function someRecords(): TrainingRecord[] {
@@ -48,7 +48,8 @@ async function step(
   return { loss: sum / divisor, gradients: await model.gradients.read() };
 }
 
-function assertSameStep(found: Step, wanted: Step, what: string): void {
+/** The largest difference of two gradients, relative to the largest element. */
+function gradientDifference(found: Step, wanted: Step): number {
   const largest = wanted.gradients.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   assert.isAbove(largest, 0);
   let worst = 0;
@@ -57,8 +58,20 @@ function assertSameStep(found: Step, wanted: Step, what: string): void {
     // NaN must not pass as small.
     if (!(difference <= worst)) worst = difference;
   });
-  assert.isAtMost(worst / largest, 1e-5, `${what}: gradients`);
+  return worst / largest;
+}
+
+function assertSameStep(found: Step, wanted: Step, what: string): void {
+  assert.isAtMost(gradientDifference(found, wanted), 1e-5, `${what}: gradients`);
   assert.isAtMost(Math.abs(found.loss - wanted.loss) / wanted.loss, 1e-5, `${what}: loss`);
+}
+
+/** A number in [0, 1) that depends on `seed` alone (mulberry32). */
+function mulberry(seed: number): number {
+  let t = (seed + 0x6d2b79f5) | 0;
+  t = Math.imul(t ^ (t >>> 15), t | 1);
+  t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
 }
 
 /** A fixed permutation without fixed points in sight: 9 records, step 4. */
@@ -98,6 +111,18 @@ for (const { name, load } of cases) {
       whole = await step(model, [all]);
     });
     after(() => model.dispose());
+
+    // With random weights some dropout masks make a gradient that rounding of one unit in the last place changes by 5e-5; on
+    // those, 1e-5 would say nothing about packing. The seed above is one without.
+    it("is well posed: changing parameters in their last place changes little", async () => {
+      const parameters = await model.parameters.read();
+      for (const draw of [0, 1, 2]) {
+        const noise = (i: number): number => (mulberry(i * 3 + draw) - 0.5) * 2 ** -23;
+        model.parameters.set(parameters.map((value, i) => value * (1 + noise(i))));
+        assert.isAtMost(gradientDifference(await step(model, [all]), whole), 1e-5);
+      }
+      model.parameters.set(parameters);
+    });
 
     it("repeats with the same bits", async () => {
       assert.deepEqual(await step(model, [all]), whole);
@@ -141,7 +166,7 @@ for (const { name, load } of cases) {
 
     it("but on seed, task, loop, step and the record's key", async () => {
       const losses = [whole.loss];
-      const others: Partial<DropoutCounters>[] = [{ seed: 8 }, { task: 2 }, { loop: 1 }, { step: 6 }];
+      const others: Partial<DropoutCounters>[] = [{ seed: 11 }, { task: 2 }, { loop: 1 }, { step: 6 }];
       for (const other of others) losses.push((await step(model, [all], { ...counters, ...other })).loss);
       const otherKeys = all.map((record) => ({ ...record, key: record.key + 100 }));
       losses.push((await step(model, [otherKeys])).loss);

@@ -40,7 +40,8 @@ export function recordedOptions(settings: RecurrentSettings): Options {
     ...presetOptions(settings),
     innerSteps: settings.inner_steps_per_cycle,
     outerSteps: settings.outer_steps_per_cycle,
-    keepFraction: 1 - settings.quantile,
+    // 1 - 0.8 is not 0.2 in binary; settings are short decimal numbers.
+    keepFraction: Number((1 - settings.quantile).toFixed(12)),
     importanceDecay: settings.alpha1,
     uncertaintyDecay: settings.alpha2,
     importanceReads: settings.value === "before the step" ? "before" : "after",

@@ -1,10 +1,10 @@
 /** models/: what a checkpoint computes: logits, loss, greedy generation, option scores. */
 import { join } from "node:path";
-import type { Model } from "../../../lib/native/contract.js";
+import type { Model, PackedBatch } from "../../../lib/native/contract.js";
 import type { Check } from "../check.js";
 import { addressJson, type Values } from "../expected.js";
-import { foldersIn, readJson, type FixtureSet } from "../fixtures.js";
-import { endToEnd, labelTokens, loadBase, packedBatch, sum, unpadded, unsupportedModel } from "../runtime.js";
+import { filesIn, foldersIn, readJson, type FixtureSet } from "../fixtures.js";
+import { endToEnd, labelTokens, loadBase, loadFull, packedBatch, sum, unpadded, unsupportedModel } from "../runtime.js";
 import { readSafetensors, type Tensor } from "../safetensors.js";
 import { EQUAL, GIVEN, TOLERANCE } from "../tolerances.js";
 
@@ -76,13 +76,30 @@ function shiftedRight(labels: Tensor): number[] {
   });
 }
 
+/** Gradients of every weight, by Hugging Face name. */
+async function addFullGradients(values: Values, set: FixtureSet, batch: PackedBatch): Promise<void> {
+  const model = await loadFull(set.root, set.name);
+  try {
+    await model.accumulate(batch, { divisor: labelTokens(batch), lossScale: 1, dropout: null });
+    const gradients = await model.gradients.read();
+    for (const { name, shape, offset } of model.layout) {
+      const length = shape.reduce((product, size) => product * size, 1);
+      values.set(`full_grads.safetensors#${name}`, gradients.subarray(offset, offset + length));
+    }
+  } finally {
+    model.dispose();
+  }
+}
+
 export const models: Check = {
   folder: "models",
   find: (root) =>
     foldersIn(root, "models").map((name) => ({
       root,
       name: `models/${name}`,
-      files: [`models/${name}/expected.safetensors`, `models/${name}/expected.json`],
+      files: filesIn(root, `models/${name}`, /^(expected\.(safetensors|json)|full_grads\.safetensors)$/).map(
+        (file) => `models/${name}/${file}`,
+      ),
     })),
   unsupported: (set) => unsupportedModel(set.root, set.name),
   rules: [
@@ -92,6 +109,7 @@ export const models: Check = {
     },
     { at: /^expected\.safetensors#(left_)?logits$/, tolerance: TOLERANCE.logits },
     { at: /^expected\.(safetensors|json)#loss$/, tolerance: TOLERANCE.loss },
+    { at: /^full_grads\.safetensors#/, tolerance: TOLERANCE.gradients },
     { at: /#decoder_input_ids$/, tolerance: EQUAL },
     { at: /#label_tokens$/, tolerance: EQUAL },
     { at: /#generations\/\d+\/new_tokens(\/\d+)?$/, tolerance: EQUAL },
@@ -127,6 +145,9 @@ export const models: Check = {
       values.set("expected.safetensors#logits", await model.logits(batch));
       values.set("expected.safetensors#loss", [loss]);
       const labels = given.get("labels");
+      if (set.files.some((file) => file.endsWith("/full_grads.safetensors"))) {
+        await addFullGradients(values, set, batch);
+      }
       if (labels !== undefined) values.set("expected.safetensors#decoder_input_ids", shiftedRight(labels));
       return values;
     } finally {
