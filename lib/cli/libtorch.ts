@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { packageRoot } from "../native/failure.js";
 import {
   DEFAULT_LIBTORCH,
   installLibtorch,
+  packageRoot,
   prebuiltLibtorch,
   searchLibtorch,
   type InstallProgress,
