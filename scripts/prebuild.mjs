@@ -30,14 +30,19 @@ export async function prebuild() {
   copyFileSync(join(release, "rkif_preload.node"), join(prebuilds, "rkif_preload.node"));
   copyFileSync(join(release, "rkif.node"), join(folder, "rkif.node"));
   writeFileSync(join(folder, "rkif.json"), `${JSON.stringify({ libtorch: version, sources })}\n`);
-  for (const file of [join(folder, "rkif.node"), join(prebuilds, "rkif_preload.node")]) {
-    const symbols = await tooNewSymbols(file);
-    if (symbols?.length > 0) {
-      const wanted = `glibc ${OLDEST.GLIBC} and libstdc++ ${OLDEST.GLIBCXX}`;
-      throw new ScriptError(`${file} would not load with ${wanted}; it needs\n  ${symbols.join("\n  ")}`);
-    }
-  }
   say(`prebuilt: ${folder}`);
+  return [join(folder, "rkif.node"), join(prebuilds, "rkif_preload.node")];
+}
+
+/** What keeps `files` from loading on the oldest system that is supported; "" where nothing does. */
+export async function portabilityProblem(files) {
+  const problems = [];
+  for (const file of files) {
+    const symbols = await tooNewSymbols(file);
+    if (symbols?.length > 0) problems.push(`${file} needs\n    ${symbols.join("\n    ")}`);
+  }
+  const oldest = `glibc ${OLDEST.GLIBC} and libstdc++ ${OLDEST.GLIBCXX}`;
+  return problems.length === 0 ? "" : `more than ${oldest} offer:\n  ${problems.join("\n  ")}`;
 }
 
 function removeStale(sources) {
@@ -49,4 +54,9 @@ function removeStale(sources) {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(prebuild);
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await main(async () => {
+    const problem = await portabilityProblem(await prebuild());
+    if (problem !== "") throw new ScriptError(`not fit to be published: it needs ${problem}`);
+  });
+}

@@ -116,7 +116,8 @@ async function configure(libtorch) {
     throw new ScriptError(`CMake could not configure the build:\n${second.output.trimEnd()}`);
 }
 
-function requireTools() {
+/** @throws ScriptError naming what is missing and how to get it */
+export function requireTools() {
   const install = [
     "Possible solutions:",
     "  - Debian, Ubuntu: apt-get install cmake g++",
