@@ -34,8 +34,7 @@ struct ImportanceArguments {
   ImportanceArguments(const Argument& into, const Argument& options, int64_t length)
       : importance(VectorHandle::of_length(into["importance"], length)),
         uncertainty(VectorHandle::of_length(into["uncertainty"], length)),
-        decay{static_cast<float>(fraction(options["importanceDecay"])),
-              static_cast<float>(fraction(options["uncertaintyDecay"]))} {
+        decay(fraction(options["importanceDecay"]), fraction(options["uncertaintyDecay"])) {
     Argument bits = options["mask"];
     if (!bits.missing()) mask = MaskHandle::of_length(bits, length);
   }

@@ -6,9 +6,19 @@
 
 namespace rkif {
 
+// 1 - a is taken in double before it is rounded, as PyTorch does with Python's numbers: in fp32 it would be off by up to an ulp of a.
 struct ImportanceDecay {
-  float importance;   // a1
-  float uncertainty;  // a2
+  ImportanceDecay() = default;
+  ImportanceDecay(double a1, double a2)
+      : importance(static_cast<float>(a1)),
+        importance_rest(static_cast<float>(1.0 - a1)),
+        uncertainty(static_cast<float>(a2)),
+        uncertainty_rest(static_cast<float>(1.0 - a2)) {}
+
+  float importance = 0;  // a1
+  float importance_rest = 1;
+  float uncertainty = 0;  // a2
+  float uncertainty_rest = 1;
 };
 
 // Updates both averages in place. `mask`: one byte an element, 0 leaves both averages of the element as they are; may be null.
@@ -20,10 +30,10 @@ inline void update_importance_element(float weight, float gradient, ImportanceDe
                                       float& uncertainty) {
   float product = weight * gradient;
   float sensitivity = product < 0 ? -product : product;
-  importance = decay.importance * importance + (1.0f - decay.importance) * sensitivity;
+  importance = decay.importance * importance + decay.importance_rest * sensitivity;
   float deviation = sensitivity - importance;
   deviation = deviation < 0 ? -deviation : deviation;
-  uncertainty = decay.uncertainty * uncertainty + (1.0f - decay.uncertainty) * deviation;
+  uncertainty = decay.uncertainty * uncertainty + decay.uncertainty_rest * deviation;
 }
 
 }  // namespace rkif
