@@ -7,12 +7,13 @@ export const DEMO_SETTINGS: ConfigInput = {
   loraAlpha: 32,
   loraDropout: 0.05,
   targetModules: ["q", "v"],
-  epochs: 2,
+  epochs: 3,
   batchSize: 8,
   learningRate: 3e-3,
   warmupSteps: 5,
   memoryFraction: 0.05,
   maxNewTokens: 8,
+  measureForwardTransfer: false,
 };
 
 /**
