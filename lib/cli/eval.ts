@@ -6,7 +6,7 @@ import { RkifError } from "../errors.js";
 import { mean } from "../evaluation/metrics.js";
 import { adapterShape, loadAdapter, loadModel } from "../models/trained-model.js";
 import { renderTable, formatScore } from "../report/table.js";
-import { resolveDataOptions, splitConfig } from "../training/config.js";
+import { resolveDataOptions, resolvePart, splitConfig } from "../training/config.js";
 import { evaluateLearned } from "../training/evaluate-learned.js";
 import { evaluationOptions, loopOptions, modelOptions } from "../training/options.js";
 import { Display } from "./display.js";
@@ -38,9 +38,9 @@ async function evaluate(
   const { learner, data } = splitConfig(given);
   const plan = resolveDataOptions(data, "command line");
   const config = {
-    ...modelOptions.parse(learner),
-    ...loopOptions.parse(learner),
-    ...evaluationOptions.parse(learner),
+    ...resolvePart(modelOptions, learner, "command line"),
+    ...resolvePart(loopOptions, learner, "command line"),
+    ...resolvePart(evaluationOptions, learner, "command line"),
   };
   const names = resolveOrder(plan.order ?? [...(await listTasks(plan.data)).keys()]);
   // Without an adapter, one without effect stands in: all of it is zero.

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { listTasks, readTask } from "../data/tasks.js";
 import { resolveOrder } from "../data/orders.js";
@@ -40,13 +41,13 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
       `${source}: ${Object.keys(options).join(", ")} cannot be given with --add: the run goes on as it was configured`,
     );
   }
-  const plan = goesOn ? undefined : resolveDataOptions(data, source);
+  const plan = goesOn ? undefined : fromHere(resolveDataOptions(data, source));
   const learner = await (plan
     ? Learner.create({ run, plan, ...options }, { onEvent: display.listener() })
     : Learner.open(run, { onEvent: display.listener() }));
   try {
     if (flags.add !== undefined) {
-      const added = { ...learner.plan, order: null, ...data, data: flags.add };
+      const added = { ...learner.plan, order: null, ...data, data: resolve(flags.add) };
       await learnAll(learner, resolveDataOptions(added, source), signal, { onlyNew: true });
     } else {
       await learnAll(learner, plan ?? resolveDataOptions(learner.plan, "config.json"), signal);
@@ -61,6 +62,11 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
   }
 }
 
+/** A run goes on from any working folder. */
+function fromHere(plan: DataOptions): DataOptions {
+  return { ...plan, data: resolve(plan.data) };
+}
+
 /** Learns the tasks of a plan that the run does not know yet, the interrupted one first. */
 async function learnAll(
   learner: Learner,
@@ -72,11 +78,19 @@ async function learnAll(
   const order = plan.order === null ? known : resolveOrder(plan.order, onlyNew ? known : undefined);
   const learned = learner.tasks;
   // A folder of new tasks may hold the earlier ones as well; an order that does not begin with them is another run.
-  const differs = learned.findIndex((task, i) => order[i] !== task);
+  const differs = learned.findIndex((task, i) => i < order.length && order[i] !== task);
   if (!onlyNew && differs !== -1) {
     throw new RkifError(
       "RUN_CONFLICT",
       `the order is ${order.join(", ")}, but the run has learned ${learned.join(", ")}; expected an order that begins with these`,
+    );
+  }
+  const { unfinished } = learner;
+  if (unfinished !== null && !order.includes(unfinished)) {
+    throw new RkifError(
+      "RUN_CONFLICT",
+      `task "${unfinished}" was interrupted and comes first, but ${plan.data} is asked for ${order.join(", ")}; ` +
+        `give the folder that holds it (rkif train RUN --add FOLDER)`,
     );
   }
   for (const name of order.filter((task) => !learned.includes(task))) {

@@ -65,7 +65,7 @@ export function splitConfig(input: Readonly<Record<string, unknown>>): {
   data: Record<string, unknown>;
 } {
   const entries = Object.entries(input);
-  const isData = ([name]: [string, unknown]): boolean => name in dataOptions.shape;
+  const isData = ([name]: [string, unknown]): boolean => Object.hasOwn(dataOptions.shape, name);
   return {
     learner: Object.fromEntries(entries.filter((entry) => !isData(entry))),
     data: Object.fromEntries(entries.filter(isData)),
@@ -75,6 +75,15 @@ export function splitConfig(input: Readonly<Record<string, unknown>>): {
 /** Fills in and checks the options of the data. @throws {RkifError} as {@link resolveConfig}. */
 export function resolveDataOptions(input: Readonly<Record<string, unknown>>, source: string): DataOptions {
   return parse(dataOptions, withoutUndefined(input), source);
+}
+
+/** Fills in and checks some of the options; others in `input` are left out. @throws {RkifError} as {@link resolveConfig}. */
+export function resolvePart<T extends ZodType>(
+  options: T,
+  input: Readonly<Record<string, unknown>>,
+  source: string,
+): z.output<T> {
+  return parse(options, withoutUndefined(input), source);
 }
 
 /** Every option by name with its schema, and the method it belongs to where it is one's own: what the command line is made from. */
@@ -107,6 +116,7 @@ export function configDifferences(a: ResolvedConfig, b: ResolvedConfig): string[
 /** The published JSON Schema: every option of every method. */
 export function configJsonSchema(): Record<string, unknown> {
   const shape: Record<string, ZodType> = {
+    $schema: z.string().optional().describe("this schema, for editors"),
     ...choice.shape,
     ...learnerOptions.shape,
     ...dataOptions.partial().shape,
@@ -121,9 +131,9 @@ export function configJsonSchema(): Record<string, unknown> {
 
 function presetOf(method: Method, name: string | null, source: string): Readonly<Record<string, unknown>> {
   if (name === null) return {};
-  const preset = method.presets?.[name];
-  if (preset) return preset;
   const names = Object.keys(method.presets ?? {});
+  const preset = names.includes(name) ? method.presets?.[name] : undefined;
+  if (preset) return preset;
   const known = names.length > 0 ? `expected one of ${names.join(", ")}` : `method ${method.name} has none`;
   throw new RkifError(
     "CONFIG_INVALID",
@@ -140,7 +150,7 @@ function refuseUnknown(
   const names = Object.keys(shape);
   for (const key of Object.keys(input)) {
     if (names.includes(key)) continue;
-    const owner = [...methods.values()].find((other) => key in other.options.shape);
+    const owner = [...methods.values()].find((other) => Object.hasOwn(other.options.shape, key));
     const why = owner
       ? `it is an option of method ${owner.name}, not of ${method.name}`
       : "there is no such option";
@@ -158,7 +168,7 @@ function parse<T extends ZodType>(schema: T, value: unknown, source: string): z.
       (part, key) => (part as Record<PropertyKey, unknown>)?.[key],
       value,
     );
-    return `${source}: ${at} is ${JSON.stringify(found)}; ${issue.message}`;
+    return `${source}: ${at} is ${found === undefined ? "missing" : JSON.stringify(found)}; ${issue.message}`;
   });
   throw new RkifError("CONFIG_INVALID", lines.join("\n"));
 }

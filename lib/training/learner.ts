@@ -62,15 +62,15 @@ export class Learner {
 
   /**
    * Begins a run in `run`, or goes on with the one that is there.
-   * @param input options as in a configuration file (see {@link resolveConfig}); `run`: the folder; `plan`: where the tasks come from, kept for
-   *   the record
+   * @param input options as in a configuration file (see {@link resolveConfig}); `run`: the folder; `plan`: where the tasks come from, kept
+   *   with the configuration for whoever goes on with the run
    * @throws {RkifError} RUN_CONFLICT where the folder holds a run of another configuration, naming the options that differ.
    */
   static async create(
-    { run, ...input }: ConfigInput & { run: string },
+    { run, plan, ...input }: ConfigInput & { run: string; plan?: DataOptions },
     options: OpenOptions = {},
   ): Promise<Learner> {
-    const config = resolveConfig(input);
+    const config = { ...resolveConfig(input), ...plan };
     if (config.model !== "embedded") config.model = resolve(config.model);
     return Learner.#open(new RunFolder(resolve(run)), config, options);
   }
@@ -161,14 +161,10 @@ export class Learner {
     try {
       await this.#learn(task, abort);
     } catch (error) {
-      // What was saved last may be many steps old. Restoring makes the task's vectors ready for another call.
-      if (
-        this.unfinished !== null &&
-        (isAborted(error) || (error as { code?: string }).code === "NON_FINITE")
-      ) {
-        await this.#save();
-        await this.#store.restore();
-      }
+      // What was saved last may be many steps old. Other errors may have struck in the middle of a step: there, the run goes back to
+      // that. Restoring also makes the task's vectors ready for another call.
+      if (stopsBetweenSteps(error) && this.unfinished !== null) await this.#save();
+      await this.#store.restore();
       throw error;
     } finally {
       signal?.removeEventListener("abort", stop);
@@ -210,10 +206,13 @@ export class Learner {
     if (current.stage !== "after") {
       const learned = await this.#read(index, task.name, false);
       const encoded = await encodeRecords(task.train, this.#loaded.tokenizer, this.#lengths);
-      if (current.stage === "before") {
+      if (current.stage === "new") {
         const { cutSources, cutTargets, records } = encoded;
         const counts = { records: records.length, cutSources, cutTargets };
         await this.#store.log({ event: "task-start", task: task.name, index, ...counts });
+        current.stage = "before";
+      }
+      if (current.stage === "before") {
         if (this.config.measureForwardTransfer) await this.#filler.before(learned, this.#learned, abort);
         current.stage = "train";
       }
@@ -245,7 +244,7 @@ export class Learner {
       throw new RkifError("DATA_INVALID", `task "${task.name}" has no ${set} records; expected at least one`);
     }
     await writeTask(this.#store.folder, index, task, this.config.devRecords);
-    const started: CurrentTask = { name: task.name, digest, stage: "before", training: newTaskCounters() };
+    const started: CurrentTask = { name: task.name, digest, stage: "new", training: newTaskCounters() };
     matrix.tasks.push(task.name);
     counters.current = started;
     return started;
@@ -290,7 +289,7 @@ export class Learner {
   #stepLogger(task: string, planned: number): (request: StepRequest, result: StepResult) => Promise<void> {
     let smoothed: number | undefined;
     return async ({ loop, step, learningRate }, { loss, gradNorm, applied }) => {
-      smoothed = smoothed === undefined ? loss : 0.9 * smoothed + 0.1 * loss;
+      if (Number.isFinite(loss)) smoothed = smoothed === undefined ? loss : 0.9 * smoothed + 0.1 * loss;
       const measured = { loss: finiteOrNull(loss), gradNorm: finiteOrNull(gradNorm) };
       await this.#store.log({ event: "step", task, loop, step, ...measured, learningRate, applied });
       if (loop !== 0) return;
@@ -302,7 +301,7 @@ export class Learner {
         label: `${task}: training`,
         done,
         total,
-        loss: smoothed,
+        ...(smoothed === undefined ? {} : { loss: smoothed }),
       });
     };
   }
@@ -362,6 +361,11 @@ export class Learner {
   #conflict(what: string): RkifError {
     return new RkifError("RUN_CONFLICT", `${this.#store.folder.path}: ${what}`);
   }
+}
+
+/** Whether a run can be saved where this error ended it. */
+function stopsBetweenSteps(error: unknown): boolean {
+  return isAborted(error) || (error as { code?: string }).code === "NON_FINITE";
 }
 
 function stopped(): RkifError {

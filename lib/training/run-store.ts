@@ -12,7 +12,7 @@ export interface CurrentTask {
   name: string;
   /** Of the training records, so that a task does not go on with other data. */
   digest: string;
-  stage: "before" | "train" | "after";
+  stage: "new" | "before" | "train" | "after";
   training: TaskCounters;
 }
 

@@ -191,7 +191,7 @@ export class TaskRun implements Run {
   async finish(): Promise<void> {
     if (!this.#selects) return;
     await this.#lookAtDev();
-    this.parameters.copyFrom(this.vector("best"));
+    if (this.#parts.counters.bestDevLoss !== null) this.parameters.copyFrom(this.vector("best"));
   }
 
   /** Frees the task's vectors. */
