@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <napi.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -31,6 +32,23 @@ std::vector<std::string> pathsFrom(const Napi::CallbackInfo& info) {
   return paths;
 }
 
+// While it lives, OpenMP reads that its threads shall sleep when they wait. By default they spin, for milliseconds at
+// the end of every parallel loop: where another program (or another addon) uses a core as well, a training step takes
+// twenty times as long. libgomp reads this once, when it is opened; what the user has set is left alone, and child
+// processes do not see it.
+class PassiveWaiting {
+ public:
+  PassiveWaiting() : set_(getenv("OMP_WAIT_POLICY") == nullptr && getenv("GOMP_SPINCOUNT") == nullptr) {
+    if (set_) setenv("OMP_WAIT_POLICY", "passive", 0);
+  }
+  ~PassiveWaiting() {
+    if (set_) unsetenv("OMP_WAIT_POLICY");
+  }
+
+ private:
+  bool set_;
+};
+
 // dlopenLibraries(paths: string[]): void. Opens the libraries in order and keeps them open; throws with the dynamic
 // linker's own words. The same paths again are a no-op; other paths than the first time are refused.
 void dlopenLibraries(const Napi::CallbackInfo& info) {
@@ -40,6 +58,7 @@ void dlopenLibraries(const Napi::CallbackInfo& info) {
     if (opened() == paths) return;
     throw Napi::Error::New(info.Env(), "this process already uses " + opened().front());
   }
+  const PassiveWaiting passive;
   std::vector<void*> handles;
   for (const std::string& path : paths) {
     void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
