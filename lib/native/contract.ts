@@ -71,12 +71,13 @@ export interface ImportanceOptions {
   mask?: Mask;
 }
 
-/** Moving averages of importance and uncertainty; score = importance * uncertainty. */
+/** Moving averages of importance and uncertainty, two different vectors; score = importance * uncertainty. */
 export interface ImportanceVectors {
   importance: Vector;
   uncertainty: Vector;
 }
 
+/** All different vectors, those of `importance` included. */
 export interface AdamWVectors {
   parameters: Vector;
   gradients: Vector;
@@ -323,7 +324,7 @@ export interface TensorToWrite {
 
 export interface Addon {
   readonly build: BuildInfo;
-  /** Threads used inside one operation. Takes effect for the work enqueued after it. */
+  /** Threads used inside one operation, 1..1024. Takes effect for the work enqueued after it. */
   setThreads(threads: number): void;
   getThreads(): Promise<number>;
   createAbortFlag(): AbortFlag;
@@ -347,7 +348,7 @@ export interface Addon {
   fuse(vectors: FusionVectors, masks: { in: Mask; out: Mask }, table: FusionTable): Promise<FusionReport>;
   /**
    * Weights softmax over {in, out} of the min-max normalised scores at temperature `temperature`. Where `weights` is given, they are
-   * written there as well.
+   * written there as well: two vectors that have no other part in this fusion but `scores`.
    */
   fuseAdaptive(
     vectors: FusionVectors,

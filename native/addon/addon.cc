@@ -18,7 +18,9 @@ namespace rkif::addon {
 namespace {
 
 Napi::Value set_threads(const Napi::CallbackInfo& info) {
-  int64_t threads = argument(info, 0, "setThreads: threads").integer(1);
+  // OpenMP ends the process where it cannot start as many threads as it is told to.
+  constexpr int64_t kMostThreads = 1024;
+  int64_t threads = argument(info, 0, "setThreads: threads").integer(1, kMostThreads);
   Environment::of(info.Env()).enqueue([threads] { at::set_num_threads(static_cast<int>(threads)); });
   return info.Env().Undefined();
 }

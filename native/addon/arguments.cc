@@ -50,11 +50,14 @@ double Argument::number() const {
   return x;
 }
 
-int64_t Argument::integer(int64_t low) const {
+int64_t Argument::integer(int64_t low, int64_t high) const {
   double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
-  if (!(std::floor(x) == x) || !(x >= static_cast<double>(low)) || !(x <= 9007199254740991.0)) {
+  if (!(std::floor(x) == x) || !(x >= static_cast<double>(low)) || !(x <= static_cast<double>(high))) {
     std::ostringstream expected;
-    expected << "an integer of at least " << low;
+    if (high == kMaxSafeInteger)
+      expected << "an integer of at least " << low;
+    else
+      expected << "an integer from " << low << " to " << high;
     refuse(expected.str());
   }
   return static_cast<int64_t>(x);

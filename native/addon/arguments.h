@@ -10,6 +10,9 @@
 
 namespace rkif::addon {
 
+// JS's Number.MAX_SAFE_INTEGER.
+inline constexpr int64_t kMaxSafeInteger = 9007199254740991;
+
 // "adamwStep: options.learningRate" and the value it stands for.
 struct Argument {
   std::string name;
@@ -21,8 +24,9 @@ struct Argument {
   Argument operator[](const char* key) const;
 
   Napi::Object object() const;
-  double number() const;               // finite
-  int64_t integer(int64_t low) const;  // safe integer, at least `low`
+  double number() const;  // finite
+  // Safe integer from `low` to `high`.
+  int64_t integer(int64_t low, int64_t high = kMaxSafeInteger) const;
   bool boolean() const;
   std::string string() const;
   std::vector<std::string> strings() const;

@@ -12,10 +12,7 @@ ComputeThread& ComputeThread::instance() {
 
 void ComputeThread::add_owner() {
   std::lock_guard lock(mutex_);
-  if (owners_++ == 0) {
-    stop_ = false;
-    thread_ = std::thread([this] { loop(); });
-  }
+  if (owners_++ == 0) thread_ = std::thread([this, number = ++current_] { loop(number); });
 }
 
 void ComputeThread::remove_owner(const void* owner) {
@@ -28,7 +25,7 @@ void ComputeThread::remove_owner(const void* owner) {
     queue_ = std::move(kept);
     idle_.wait(lock, [&] { return running_for_ != owner; });
     if (--owners_ == 0) {
-      stop_ = true;
+      ++current_;
       last = std::move(thread_);
     }
   }
@@ -44,11 +41,11 @@ void ComputeThread::enqueue(const void* owner, std::function<void()> job) {
   wake_.notify_one();
 }
 
-void ComputeThread::loop() {
+void ComputeThread::loop(int64_t number) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
-    if (stop_) return;
+    wake_.wait(lock, [&] { return current_ != number || !queue_.empty(); });
+    if (current_ != number) return;
     Job job = std::move(queue_.front());
     queue_.pop_front();
     running_for_ = job.owner;

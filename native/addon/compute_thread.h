@@ -2,6 +2,7 @@
 // starts with the first Node environment that loads the addon and is joined when the last one goes.
 #pragma once
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -26,7 +27,8 @@ class ComputeThread {
     const void* owner;
     std::function<void()> run;
   };
-  void loop();
+  // Runs jobs until the thread of this number is no longer the current one.
+  void loop(int64_t number);
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -34,7 +36,8 @@ class ComputeThread {
   std::deque<Job> queue_;
   const void* running_for_ = nullptr;
   int owners_ = 0;
-  bool stop_ = false;
+  // Counts threads: a new owner may start the next one before the last one has seen that it is to end.
+  int64_t current_ = 0;
   std::thread thread_;
 };
 

@@ -88,13 +88,17 @@ void Environment::settle(napi_env env, napi_value, void* context, void* data) {
   Napi::HandleScope scope(napi);
   if (--environment->open_promises_ == 0) napi_unref_threadsafe_function(env, environment->function_);
   try {
-    if (settlement.error) {
-      settlement.deferred.Reject(make_error(napi, describe(settlement.error)).Value());
-    } else {
-      settlement.deferred.Resolve(settlement.value(napi));
+    try {
+      if (settlement.error) {
+        settlement.deferred.Reject(make_error(napi, describe(settlement.error)).Value());
+      } else {
+        settlement.deferred.Resolve(settlement.value(napi));
+      }
+    } catch (const Napi::Error& error) {
+      settlement.deferred.Reject(error.Value());
     }
-  } catch (const Napi::Error& error) {
-    settlement.deferred.Reject(error.Value());
+  } catch (const Napi::Error&) {
+    // A worker that is being terminated can neither resolve nor reject, and nothing may leave a callback of Node's.
   }
 }
 

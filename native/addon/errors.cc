@@ -21,8 +21,9 @@ Problem describe(std::exception_ptr error) {
     return {"CHECKPOINT_MISMATCH", e.what()};
   } catch (const c10::Error& e) {
     std::string message = e.what_without_backtrace();
-    // libtorch's CPU allocator has no exception type of its own.
-    if (message.find("not enough memory") != std::string::npos) return {"OUT_OF_MEMORY", message};
+    // libtorch's CPU allocator has no exception type of its own; its wording depends on the platform.
+    for (const char* words : {"can't allocate memory", "not enough memory"})
+      if (message.find(words) != std::string::npos) return {"OUT_OF_MEMORY", message};
     return {"NATIVE", message};
   } catch (const std::bad_alloc&) {
     return {"OUT_OF_MEMORY", "out of memory in native code: use a smaller batch, or a 16-bit base"};

@@ -32,6 +32,15 @@ class Handle : public Napi::ObjectWrap<Self> {
   // Lets the compute thread release what this held, after the work already enqueued.
   ~Handle() override { release(); }
 
+  // Hides ObjectWrap's, through which every method and accessor finds its object. The engine checks the receiver of
+  // methods only: without the tag an accessor taken from the prototype would read any other handle as a Self.
+  static Self* Unwrap(Napi::Object object) {
+    if (!object.CheckTypeTag(&Self::kTag))
+      throw invalid_argument(object.Env(), std::string("this is not a ") + Self::kName +
+                                               ": its members work on the handle they belong to");
+    return Napi::ObjectWrap<Self>::Unwrap(object);
+  }
+
   static Napi::Object create(Napi::Env env, std::shared_ptr<State> state) {
     auto external = Napi::External<std::shared_ptr<State>>::New(env, &state);
     return Self::constructor(Environment::of(env)).New({external});
@@ -41,7 +50,7 @@ class Handle : public Napi::ObjectWrap<Self> {
   static std::shared_ptr<State> from(const Argument& argument) {
     if (!argument.value.IsObject() || !argument.value.template As<Napi::Object>().CheckTypeTag(&Self::kTag))
       argument.refuse(std::string("a ") + Self::kName);
-    Self* self = Napi::ObjectWrap<Self>::Unwrap(argument.value.template As<Napi::Object>());
+    Self* self = Unwrap(argument.value.template As<Napi::Object>());
     if (!self->state_) throw disposed(argument.env(), argument.name);
     return self->state_;
   }

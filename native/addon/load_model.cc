@@ -21,6 +21,12 @@ Activation activation(const Argument& argument) {
   argument.refuse("\"relu\", \"gelu\", \"gelu_new\" or \"silu\"");
 }
 
+double rate(const Argument& argument) {
+  double x = argument.number();
+  if (x < 0 || x >= 1) argument.refuse("a rate from 0 to below 1");
+  return x;
+}
+
 T5Config t5_config(const Argument& c) {
   T5Config config;
   config.vocab_size = c["vocabSize"].integer(1);
@@ -33,7 +39,7 @@ T5Config t5_config(const Argument& c) {
   config.relative_attention_num_buckets = c["relativeAttentionNumBuckets"].integer(2);
   config.relative_attention_max_distance = c["relativeAttentionMaxDistance"].integer(2);
   config.layer_norm_epsilon = c["layerNormEpsilon"].number();
-  config.dropout_rate = c["dropoutRate"].number();
+  config.dropout_rate = rate(c["dropoutRate"]);
   config.activation = activation(c["activation"]);
   config.gated = c["gated"].boolean();
   config.tie_word_embeddings = c["tieWordEmbeddings"].boolean();
@@ -42,12 +48,6 @@ T5Config t5_config(const Argument& c) {
   config.eos_token_id = c["eosTokenId"].integer(0);
   config.decoder_start_token_id = c["decoderStartTokenId"].integer(0);
   return config;
-}
-
-double rate(const Argument& argument) {
-  double x = argument.number();
-  if (x < 0 || x >= 1) argument.refuse("a rate from 0 to below 1");
-  return x;
 }
 
 ModelOptions model_options(const Argument& options) {

@@ -4,7 +4,9 @@
 
 #include <cmath>
 #include <cstring>
+#include <iomanip>
 #include <numeric>
+#include <sstream>
 
 #include "addon/vector.h"
 #include "kernels/select.h"
@@ -103,10 +105,14 @@ Napi::Value select(const Napi::CallbackInfo& info) {
     segments = {scores->length};
   } else {
     segments = options["segments"].integers(1);
-    int64_t sum = std::accumulate(segments.begin(), segments.end(), int64_t{0});
-    if (sum != scores->length)
-      throw invalid_argument(info.Env(), "select: options.segments add up to " + std::to_string(sum) +
-                                             ", expected the scores' length " + std::to_string(scores->length));
+    // In double precision: lengths that an integer cannot add up must not pass for the right sum.
+    double sum = std::accumulate(segments.begin(), segments.end(), 0.0);
+    if (sum != static_cast<double>(scores->length)) {
+      std::ostringstream message;
+      message << "select: options.segments add up to " << std::setprecision(17) << sum
+              << ", expected the scores' length " << scores->length;
+      throw invalid_argument(info.Env(), message.str());
+    }
   }
   if (scores->length == 0) throw invalid_argument(info.Env(), "select: scores is empty, expected at least one element");
 

@@ -67,9 +67,9 @@ Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
   Argument counters = given["dropout"];
   if (!counters.value.IsNull()) {
     options.dropout = true;
-    options.counters = {
-        static_cast<uint64_t>(counters["seed"].integer(0)), static_cast<uint32_t>(counters["task"].integer(0)),
-        static_cast<uint32_t>(counters["loop"].integer(0)), static_cast<uint32_t>(counters["step"].integer(0))};
+    auto counter = [&](const char* key) { return static_cast<uint32_t>(counters[key].integer(0, UINT32_MAX)); };
+    options.counters = {static_cast<uint64_t>(counters["seed"].integer(0)), counter("task"), counter("loop"),
+                        counter("step")};
   }
   options.abort = AbortHandle::optional(given["abort"]);
   return Environment::of(info.Env())

@@ -1,6 +1,7 @@
 #include "addon/operations.h"
 
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 
@@ -25,6 +26,33 @@ double fraction(const Argument& argument) {
   return x;
 }
 
+double not_negative(const Argument& argument) {
+  double x = argument.number();
+  if (x < 0) argument.refuse("a number of at least 0");
+  return x;
+}
+
+// Decay of an optimizer's moment: at 1 its bias correction would divide by zero.
+double decay(const Argument& argument) {
+  double x = argument.number();
+  if (x < 0 || x >= 1) argument.refuse("a number from 0 to below 1");
+  return x;
+}
+
+// A vector and the argument that named it.
+struct Named {
+  Argument argument;
+  VectorPtr vector;
+};
+
+// One pass writes and reads all of these element by element: one vector in two roles would be neither.
+void refuse_alias(const Named& written, std::initializer_list<Named> others) {
+  for (const Named& other : others)
+    if (other.vector == written.vector)
+      throw invalid_argument(written.argument.env(), written.argument.name + " is the same vector as " +
+                                                         other.argument.name + ", expected another one");
+}
+
 struct ImportanceArguments {
   VectorPtr importance;
   VectorPtr uncertainty;
@@ -37,21 +65,26 @@ struct ImportanceArguments {
         decay(fraction(options["importanceDecay"]), fraction(options["uncertaintyDecay"])) {
     Argument bits = options["mask"];
     if (!bits.missing()) mask = MaskHandle::of_length(bits, length);
+    refuse_alias({into["importance"], importance}, {{into["uncertainty"], uncertainty}});
+  }
+  // Neither average may be one of these.
+  void refuse_aliases(const Argument& into, std::initializer_list<Named> others) const {
+    refuse_alias({into["importance"], importance}, others);
+    refuse_alias({into["uncertainty"], uncertainty}, others);
   }
   const uint8_t* mask_data() const { return mask ? mask->data() : nullptr; }
 };
 
 struct FusionArguments {
+  Argument argument;
   VectorPtr parameters, start, tau_in, tau_out;
   explicit FusionArguments(const Argument& vectors)
-      : parameters(VectorHandle::from(vectors["parameters"])),
+      : argument(vectors),
+        parameters(VectorHandle::from(vectors["parameters"])),
         start(VectorHandle::of_length(vectors["start"], parameters->length)),
         tau_in(VectorHandle::of_length(vectors["tauIn"], parameters->length)),
         tau_out(VectorHandle::of_length(vectors["tauOut"], parameters->length)) {
-    for (const auto& [vector, name] : {std::pair{tau_in, "tauIn"}, std::pair{tau_out, "tauOut"}})
-      if (vector == parameters)
-        throw invalid_argument(vectors.env(),
-                               vectors.name + "." + name + " is the vector that is written, expected another one");
+    refuse_alias({vectors["parameters"], parameters}, {{vectors["tauIn"], tau_in}, {vectors["tauOut"], tau_out}});
   }
 };
 
@@ -77,10 +110,13 @@ Napi::Value create_vector(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value update_importance(const Napi::CallbackInfo& info) {
-  auto weights = VectorHandle::from(argument(info, 1, "updateImportance: weights"));
-  auto gradients = VectorHandle::of_length(argument(info, 2, "updateImportance: gradients"), weights->length);
-  ImportanceArguments into(argument(info, 0, "updateImportance: into"), argument(info, 3, "updateImportance: options"),
-                           weights->length);
+  Argument averages = argument(info, 0, "updateImportance: into");
+  Argument values = argument(info, 1, "updateImportance: weights");
+  Argument slopes = argument(info, 2, "updateImportance: gradients");
+  auto weights = VectorHandle::from(values);
+  auto gradients = VectorHandle::of_length(slopes, weights->length);
+  ImportanceArguments into(averages, argument(info, 3, "updateImportance: options"), weights->length);
+  into.refuse_aliases(averages, {{values, weights}, {slopes, gradients}});
   Environment::of(info.Env()).enqueue([=] {
     rkif::update_importance(weights->length, weights->data(), gradients->data(), into.mask_data(), into.decay,
                             into.importance->data(), into.uncertainty->data());
@@ -152,20 +188,26 @@ Napi::Value fuse_adaptive(const Napi::CallbackInfo& info) {
   auto in = VectorHandle::of_length(scores["in"], length);
   auto out = VectorHandle::of_length(scores["out"], length);
   Argument temperature_argument = argument(info, 2, "fuseAdaptive: temperature");
-  double temperature = temperature_argument.number();
-  if (!(temperature > 0)) temperature_argument.refuse("a number above 0");
+  auto temperature = static_cast<float>(temperature_argument.number());
+  if (!(temperature > 0) || std::isinf(temperature)) temperature_argument.refuse("a 32-bit number above 0");
   Argument weights = argument(info, 3, "fuseAdaptive: weights");
   VectorPtr weight_in, weight_out;
   if (!weights.missing()) {
     weight_in = VectorHandle::of_length(weights["in"], length);
     weight_out = VectorHandle::of_length(weights["out"], length);
+    const Argument& of = v.argument;
+    const std::initializer_list<Named> others = {
+        {of["parameters"], v.parameters}, {of["start"], v.start}, {of["tauIn"], v.tau_in}, {of["tauOut"], v.tau_out}};
+    refuse_alias({weights["in"], weight_in}, others);
+    refuse_alias({weights["out"], weight_out}, others);
+    refuse_alias({weights["in"], weight_in}, {{weights["out"], weight_out}});
   }
   return Environment::of(info.Env())
       .promise(
           info.Env(),
           [=] {
             return rkif::fuse_adaptive(length, v.start->data(), v.tau_in->data(), v.tau_out->data(), in->data(),
-                                       out->data(), static_cast<float>(temperature), v.parameters->data(),
+                                       out->data(), temperature, v.parameters->data(),
                                        weight_in ? weight_in->data() : nullptr,
                                        weight_out ? weight_out->data() : nullptr);
           },
@@ -179,16 +221,27 @@ Napi::Value adamw_step(const Napi::CallbackInfo& info) {
   auto gradients = VectorHandle::of_length(vectors["gradients"], length);
   auto m = VectorHandle::of_length(vectors["m"], length);
   auto v = VectorHandle::of_length(vectors["v"], length);
-  AdamW adamw{options["learningRate"].number(), fraction(options["beta1"]),      fraction(options["beta2"]),
-              options["epsilon"].number(),      options["weightDecay"].number(), options["update"].integer(1)};
+  const std::initializer_list<Named> all = {
+      {vectors["parameters"], parameters}, {vectors["gradients"], gradients}, {vectors["m"], m}, {vectors["v"], v}};
+  for (auto one = all.begin(); one != all.end(); ++one)
+    for (auto other = one + 1; other != all.end(); ++other) refuse_alias(*one, {*other});
+  AdamW adamw{not_negative(options["learningRate"]),
+              decay(options["beta1"]),
+              decay(options["beta2"]),
+              not_negative(options["epsilon"]),
+              not_negative(options["weightDecay"]),
+              options["update"].integer(1)};
   std::optional<double> max_norm;
-  if (!options["maxGradNorm"].value.IsNull()) max_norm = options["maxGradNorm"].number();
+  Argument most = options["maxGradNorm"];
+  if (!most.value.IsNull()) max_norm = most.number();
+  if (max_norm && !(*max_norm > 0)) most.refuse("a number above 0, or null");
 
   std::optional<ImportanceArguments> into;
   bool after = false;
   Argument importance = options["importance"];
   if (!importance.missing()) {
     into.emplace(importance, importance, length);
+    into->refuse_aliases(importance, all);
     std::string reads = importance["reads"].string();
     if (reads != "before" && reads != "after") importance["reads"].refuse("\"before\" or \"after\"");
     after = reads == "after";
