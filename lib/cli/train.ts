@@ -4,7 +4,7 @@ import { listTasks, readTask } from "../data/tasks.js";
 import { resolveOrder } from "../data/orders.js";
 import { RkifError } from "../errors.js";
 import { matrixTable } from "../report/tables.js";
-import { resolveDataOptions, splitConfig } from "../training/config.js";
+import { resolveConfig, resolveDataOptions, splitConfig } from "../training/config.js";
 import { Learner } from "../training/learner.js";
 import type { DataOptions } from "../training/options.js";
 import { Display, interruptSignal } from "./display.js";
@@ -42,6 +42,8 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
     );
   }
   const plan = goesOn ? undefined : fromHere(resolveDataOptions(data, source));
+  // Here, so that messages name the file.
+  if (plan) resolveConfig(options, source);
   const learner = await (plan
     ? Learner.create({ run, plan, ...options }, { onEvent: display.listener() })
     : Learner.open(run, { onEvent: display.listener() }));
@@ -75,8 +77,10 @@ async function learnAll(
   { onlyNew = false }: { onlyNew?: boolean } = {},
 ): Promise<void> {
   const known = [...(await listTasks(plan.data)).keys()];
-  const order = plan.order === null ? known : resolveOrder(plan.order, onlyNew ? known : undefined);
+  const order = plan.order === null ? known : resolveOrder(plan.order);
   const learned = learner.tasks;
+  const ahead = order.filter((task) => !learned.includes(task));
+  if (ahead.length > 0) resolveOrder(ahead, known);
   // A folder of new tasks may hold the earlier ones as well; an order that does not begin with them is another run.
   const differs = learned.findIndex((task, i) => i < order.length && order[i] !== task);
   if (!onlyNew && differs !== -1) {
@@ -93,9 +97,10 @@ async function learnAll(
         `give the folder that holds it (rkif train RUN --add FOLDER)`,
     );
   }
-  for (const name of order.filter((task) => !learned.includes(task))) {
-    const limits = { trainLimit: plan.trainLimit, devLimit: plan.devLimit, testLimit: plan.testLimit };
-    const given = Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== null));
-    await learner.learn(await readTask(plan.data, name, given), { signal });
-  }
+  const limits = { trainLimit: plan.trainLimit, devLimit: plan.devLimit, testLimit: plan.testLimit };
+  const given = Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== null));
+  // All are read before the first is learned: a mistake in the last one's file shows now and not in some hours.
+  const tasks = [];
+  for (const name of ahead) tasks.push(await readTask(plan.data, name, given));
+  for (const task of tasks) await learner.learn(task, { signal });
 }

@@ -111,6 +111,8 @@ export class Learner {
       try {
         if (goesOn) await learner.#restore();
         else await learner.#begin();
+        // Last: a folder with config.json is a run. What may differ when a run goes on is kept as it was given last.
+        await writeJson(folder.config, config);
       } catch (error) {
         loaded.model.dispose();
         throw error;
@@ -189,8 +191,6 @@ export class Learner {
     const { model, trainable } = this.#loaded;
     if (trainable.kind === "lora") model.parameters.set(initialAdapter(model.layout, this.config.seed));
     await this.#save();
-    // Last: a folder with config.json is a run.
-    await writeJson(this.#store.folder.config, this.config);
   }
 
   async #restore(): Promise<void> {
