@@ -1,24 +1,20 @@
 // `npm test`: lint, the C++ tests, the TypeScript tests, the packed package; fast first. All run even where one fails. The very last
 // line is the sum over all of them. `npm run test:parity` (--parity) runs the parity tests alone.
-import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { checkPackage } from "./check-package.mjs";
 import { lint } from "./lint.mjs";
-import { buildNative, buildNativeTests } from "./steps/native.mjs";
+import { buildExecutable, buildNative, withLibtorch } from "./steps/native.mjs";
 import { ScriptError, main, run, runNode, say, tool } from "./steps/process.mjs";
 import { writeSchema } from "./steps/schema.mjs";
 import { compileTypeScript } from "./steps/typescript.mjs";
 
 const PARITY = "test/parity/**/*.test.ts";
 
-/** The C++ runner finds libtorch as the addon does not: by the linker's search path. */
 async function nativeTests(libtorch) {
-  const runner = await buildNativeTests(libtorch);
-  const variable = process.platform === "darwin" ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
-  const folders = [join(libtorch.folder, "lib"), process.env[variable]].filter(Boolean).join(delimiter);
+  const runner = await buildExecutable(libtorch, "rkif_tests");
   const { status, output } = await run(runner, [], {
-    env: { ...process.env, [variable]: folders },
+    env: withLibtorch(libtorch),
     onText: (text) => process.stdout.write(text),
   });
   const [, passed, failed] = /^(\d+) passed, (\d+) failed$/m.exec(output) ?? [];

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 
 import { provideLibtorch, releaseOf } from "./libtorch.mjs";
 import { ScriptError, must, root, runNode, say, succeeds, tool, which } from "./process.mjs";
@@ -70,15 +70,22 @@ async function requireLoads(libtorch) {
   }
 }
 
-/** Builds the C++ test runner in the same tree and returns its path. */
-export async function buildNativeTests(libtorch) {
+/** Builds an executable of the same tree (the C++ tests, a benchmark) and returns its path. */
+export async function buildExecutable(libtorch, name) {
   if (!existsSync(join(root, "build", "CMakeCache.txt"))) {
     requireTools();
     await configure(libtorch);
   }
-  const target = ["--target", "rkif_tests", "--parallel", compilers()];
+  const target = ["--target", name, "--parallel", compilers()];
   await must(which("cmake") ?? "cmake", ["--build", join(root, "build"), ...target], { quiet: true });
-  return join(root, "build", "rkif_tests");
+  return join(root, "build", name);
+}
+
+/** The environment of such an executable: it finds libtorch as the addon does not, by the linker's search path. */
+export function withLibtorch(libtorch, environment = process.env) {
+  const variable = process.platform === "darwin" ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
+  const folders = [join(libtorch.folder, "lib"), environment[variable]].filter(Boolean).join(delimiter);
+  return { ...environment, [variable]: folders };
 }
 
 function isBuilt(wanted) {

@@ -1,0 +1,34 @@
+// `npm run benchmark`: the benchmark programs of examples/benchmarks, one after another, or those named: `npm run benchmark -- kernels`.
+//   kernels     the vector kernels as multiples of one memcpy, in C++ (arguments after it: element counts, --json)
+//   event-loop  delay of Node's event loop while a model trains, beside a control with two busy threads
+import { join } from "node:path";
+
+import { buildExecutable, buildNative, withLibtorch } from "./steps/native.mjs";
+import { ScriptError, main, root, run, runNode } from "./steps/process.mjs";
+
+const onText = (text) => process.stdout.write(text);
+
+const benchmarks = {
+  async kernels(libtorch, args) {
+    const program = await buildExecutable(libtorch, "rkif_kernels_benchmark");
+    const environment = { OMP_WAIT_POLICY: "passive", ...process.env };
+    return run(program, args.length > 0 ? args : ["1e8"], { env: withLibtorch(libtorch, environment), onText });
+  },
+  "event-loop": (_libtorch, args) =>
+    runNode(["--import", "tsx", join(root, "examples", "benchmarks", "event-loop.ts"), ...args], { onText }),
+};
+
+await main(async () => {
+  const [name, ...args] = process.argv.slice(2);
+  const known = Object.keys(benchmarks);
+  if (name !== undefined && !known.includes(name)) {
+    throw new ScriptError(`${name}: no such benchmark; expected ${known.join(" or ")}`);
+  }
+  const libtorch = await buildNative();
+  let worst = 0;
+  for (const each of name === undefined ? known : [name]) {
+    process.stdout.write(`== ${each}\n`);
+    worst = Math.max(worst, (await benchmarks[each](libtorch, args)).status ?? 1);
+  }
+  return worst;
+});
