@@ -13,6 +13,11 @@
 
 namespace rkif::addon {
 
+// "a Vector", "an AbortFlag".
+inline std::string with_article(const std::string& noun) {
+  return (std::string("AEIOU").find(noun[0]) == std::string::npos ? "a " : "an ") + noun;
+}
+
 // Self: the class; State: what it holds. Self provides `static const napi_type_tag kTag`, `static constexpr const char*
 // kName`, `static Napi::FunctionReference& constructor(Environment&)`.
 template <typename Self, typename State>
@@ -36,8 +41,8 @@ class Handle : public Napi::ObjectWrap<Self> {
   // methods only: without the tag an accessor taken from the prototype would read any other handle as a Self.
   static Self* Unwrap(Napi::Object object) {
     if (!object.CheckTypeTag(&Self::kTag))
-      throw invalid_argument(object.Env(), std::string("this is not a ") + Self::kName +
-                                               ": its members work on the handle they belong to");
+      throw invalid_argument(
+          object.Env(), "this is not " + with_article(Self::kName) + ": its members work on the handle they belong to");
     return Napi::ObjectWrap<Self>::Unwrap(object);
   }
 
@@ -49,7 +54,7 @@ class Handle : public Napi::ObjectWrap<Self> {
   // The state behind an argument.
   static std::shared_ptr<State> from(const Argument& argument) {
     if (!argument.value.IsObject() || !argument.value.template As<Napi::Object>().CheckTypeTag(&Self::kTag))
-      argument.refuse(std::string("a ") + Self::kName);
+      argument.refuse(with_article(Self::kName));
     Self* self = Unwrap(argument.value.template As<Napi::Object>());
     if (!self->state_) throw disposed(argument.env(), argument.name);
     return self->state_;
