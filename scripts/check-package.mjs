@@ -83,6 +83,25 @@ const CHECKS = {
   },
 };
 
+/** The README's API example, run from the package in a folder of its own. */
+CHECKS["the README's API example runs"] = async ({ folder, libtorch }) => {
+  const [, example] = /```js\n(.*?)```/s.exec(readFileSync(join(folder, "README.md"), "utf8")) ?? [];
+  if (example === undefined) return "README.md has no ```js block";
+  const place = join(folder, "..", "user");
+  mkdirSync(join(place, "node_modules"), { recursive: true });
+  symlinkSync(folder, join(place, "node_modules", "recurrent-kif"));
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  const empty = join(place, "empty");
+  mkdirSync(empty);
+  const { status, output } = await run(process.execPath, ["--input-type=module", "-e", example], {
+    quiet: true,
+    cwd: place,
+    env: { PATH: empty, HOME: empty, RKIF_LIBTORCH: libtorch },
+  });
+  rmSync(join(folder, "node_modules"));
+  return status === 0 && /after errand.*OP \d/s.test(output) ? "" : output || `exit status ${status}`;
+};
+
 function entries(value) {
   return typeof value === "object" ? Object.values(value).flatMap(entries) : [value];
 }
