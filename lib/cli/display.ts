@@ -23,6 +23,8 @@ export class Display {
           event.done,
           event.loss === undefined ? undefined : `loss ${event.loss.toFixed(3)}`,
         );
+      } else if (event.event === "warning") {
+        this.line(`${prefix}${event.message}`);
       } else if (event.event === "task-start" && event.cutSources + event.cutTargets > 0) {
         this.line(
           `${prefix}${event.task}: of ${event.records} training records, ${event.cutSources} prompts and ${event.cutTargets} outputs were cut`,

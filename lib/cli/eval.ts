@@ -61,6 +61,7 @@ async function evaluate(
         ? { ...none, targetModules: [...none.targetModules] }
         : await adapterShape(flags.adapter),
   });
+  for (const warning of loaded.warnings) display.line(warning);
   try {
     if (flags.adapter !== undefined) await loadAdapter(loaded, flags.adapter);
     const tasks = await Promise.all(

@@ -15,26 +15,31 @@ export function libtorchCommand(program: Command): void {
   command
     .command("find")
     .description("print the folder of the libtorch that is used, and on stderr what was passed over")
-    .action(() => {
+    .option("--json", "print the result as one JSON document on stdout")
+    .action(({ json }: { json?: boolean }) => {
       const { libtorch, attempts } = searchLibtorch();
-      for (const attempt of attempts) process.stderr.write(`${attempt}\n`);
-      if (libtorch) process.stdout.write(`${libtorch.folder}\n`);
-      else process.exitCode = 1;
+      if (json) process.stdout.write(`${JSON.stringify({ libtorch: libtorch ?? null, attempts })}\n`);
+      else {
+        for (const attempt of attempts) process.stderr.write(`${attempt}\n`);
+        if (libtorch) process.stdout.write(`${libtorch.folder}\n`);
+      }
+      if (!libtorch) process.exitCode = 1;
     });
   command
     .command("install")
     .description("fetch libtorch with pip into the user's cache")
     .argument("[version]", "release of libtorch; by default the one the prebuilt addon was built with")
-    .action(async (version?: string) => {
+    .option("--json", "print the result as one JSON document on stdout")
+    .action(async (version: string | undefined, { json }: { json?: boolean }) => {
       const display = new Display();
       const { signal, release } = interruptSignal(display);
       try {
-        const { folder } = await installLibtorch({
+        const libtorch = await installLibtorch({
           version: version ?? prebuiltLibtorch(packageRoot) ?? DEFAULT_LIBTORCH,
           signal,
           onProgress: showProgress(),
         });
-        process.stdout.write(`${folder}\n`);
+        process.stdout.write(`${json ? JSON.stringify({ libtorch }) : libtorch.folder}\n`);
       } finally {
         release();
       }

@@ -30,6 +30,8 @@ export interface TrainedModel {
   /** The checkpoint's folder. */
   readonly folder: string;
   readonly trainable: LoadModelOptions["trainable"];
+  /** What was odd about the checkpoint and did no harm, such as tensors that its index does not list. */
+  readonly warnings: readonly string[];
 }
 
 /** Folder behind a model's name. */
@@ -43,7 +45,7 @@ export function modelFolder(model: string): string {
  */
 export async function loadModel(options: LoadModelOptions): Promise<TrainedModel> {
   const folder = modelFolder(options.model);
-  const { files, skip } = await readCheckpoint(folder);
+  const { files, skip, warnings } = await readCheckpoint(folder);
   const config = await readT5Config(folder, files);
   const tokenizer = await Tokenizer.open(folder);
   if (tokenizer.size > config.vocabSize) {
@@ -62,7 +64,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
     trainable: options.trainable,
     ...(options.baseDropout === undefined ? {} : { baseDropout: options.baseDropout }),
   });
-  return { model, config, tokenizer, folder, trainable: options.trainable };
+  return { model, config, tokenizer, folder, trainable: options.trainable, warnings };
 }
 
 /**

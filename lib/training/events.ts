@@ -1,5 +1,7 @@
 /** What a learner tells while it works; also the lines of metrics.jsonl (but for progress). */
 export type LearnerEvent =
+  /** Only told, never logged: something odd that did no harm. */
+  | { event: "warning"; message: string }
   | {
       event: "task-start";
       task: string;

@@ -107,6 +107,7 @@ export class Learner {
         trainable: trainableOf(config),
         ...(config.baseDropout === null ? {} : { baseDropout: config.baseDropout }),
       });
+      for (const message of loaded.warnings) options.onEvent?.({ event: "warning", message });
       const learner = new Learner(config, folder, loaded, options);
       try {
         if (goesOn) await learner.#restore();
