@@ -54,7 +54,8 @@ try {
         while (!isOver() && (await logged(interrupted)) <= line) await pause(2);
         kill("SIGINT");
       });
-      if (ended.code === 130) stopped++;
+      // A signal before Node runs the program ends it at once, with nothing done.
+      if (ended.code === 130 || ended.signal === "SIGINT") stopped++;
       else if (ended.code !== 0) fail(`SIGINT after event ${line}`, ended);
       if (ended.code === 0) break;
     }

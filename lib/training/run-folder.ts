@@ -13,6 +13,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { RkifError } from "../errors.js";
 
 /**
@@ -29,7 +30,7 @@ import { RkifError } from "../errors.js";
  */
 export class RunFolder {
   readonly path: string;
-  #lock: string | undefined;
+  #hasLock = false;
 
   constructor(path: string) {
     this.path = path;
@@ -46,6 +47,9 @@ export class RunFolder {
   }
   get state(): string {
     return join(this.path, "state.safetensors");
+  }
+  get #lockFile(): string {
+    return join(this.path, "lock");
   }
   get lastAdapter(): string {
     return join(this.path, "adapter");
@@ -67,37 +71,53 @@ export class RunFolder {
    * @throws {RkifError} RUN_CONFLICT while another process works on it.
    */
   async open(): Promise<void> {
-    await mkdir(this.path, { recursive: true });
-    const lock = join(this.path, "lock");
+    // At once, so that of two calls in this process only one comes to the lock.
+    if (openHere.has(this.path)) throw this.#taken(process.pid);
+    openHere.add(this.path);
+    try {
+      await mkdir(this.path, { recursive: true });
+      await this.#takeLock();
+    } catch (error) {
+      openHere.delete(this.path);
+      throw error;
+    }
+  }
+
+  async #takeLock(): Promise<void> {
+    const lock = this.#lockFile;
     for (let attempt = 0; ; attempt++) {
       try {
         const file = await open(lock, "wx");
         await file.writeFile(String(process.pid));
         await file.close();
-        this.#lock = lock;
+        this.#hasLock = true;
         return;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-        const pid = Number(await readFile(lock, "utf8").catch(() => ""));
-        if (attempt > 0 || (pid > 0 && pid !== process.pid && isAlive(pid)) || openHere.has(this.path)) {
-          throw new RkifError(
-            "RUN_CONFLICT",
-            `${this.path}: process ${pid || "unknown"} is working on this run; wait for it, stop it, or use another folder. ` +
-              `If no such process runs any more, remove ${lock}`,
-          );
-        }
-        // Left behind by a process that died.
-        await unlink(lock).catch(() => undefined);
-      } finally {
-        if (this.#lock) openHere.add(this.path);
       }
+      const text = await readFile(lock, "utf8").catch(() => "");
+      const pid = Number(text);
+      if (attempt === 3 || (pid > 0 && pid !== process.pid && isAlive(pid))) throw this.#taken(pid);
+      // Another process may have made the lock this moment and be about to write its number.
+      if (text === "" && attempt === 0) await pause(100);
+      // Left behind by a process that died.
+      else await unlink(lock).catch(() => undefined);
     }
   }
 
+  #taken(pid: number): RkifError {
+    return new RkifError(
+      "RUN_CONFLICT",
+      `${this.path}: process ${pid || "unknown"} is working on this run; wait for it, stop it, or use another folder. ` +
+        `If no such process runs any more, remove ${this.#lockFile}`,
+    );
+  }
+
   async close(): Promise<void> {
+    if (!this.#hasLock) return;
+    this.#hasLock = false;
     openHere.delete(this.path);
-    if (this.#lock) await unlink(this.#lock).catch(() => undefined);
-    this.#lock = undefined;
+    await unlink(this.#lockFile).catch(() => undefined);
   }
 
   /** Appends one event to metrics.jsonl. */
