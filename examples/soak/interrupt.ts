@@ -47,7 +47,9 @@ try {
     const draw = (...counters: number[]): number => uniform(Number(given.seed), round, ...counters);
 
     const interrupted = join(root, `interrupted-${round}`);
-    const at = Array.from({ length: stops }, (_, i) => Math.floor(draw(1, i) * (lines - 2))).sort((a, b) => a - b);
+    const at = Array.from({ length: stops }, (_, i) => Math.floor(draw(1, i) * (lines - 2))).sort(
+      (a, b) => a - b,
+    );
     let stopped = 0;
     for (const line of at) {
       const ended = await train(interrupted, {}, async (kill, isOver) => {
@@ -59,7 +61,11 @@ try {
       else if (ended.code !== 0) fail(`SIGINT after event ${line}`, ended);
       if (ended.code === 0) break;
     }
-    await compare(interrupted, expected, `round ${round}: ${stopped} of ${stops} SIGINT, after events ${at.join(", ")}`);
+    await compare(
+      interrupted,
+      expected,
+      `round ${round}: ${stopped} of ${stops} SIGINT, after events ${at.join(", ")}`,
+    );
 
     const killed = join(root, `killed-${round}`);
     let kills = 0;
@@ -97,7 +103,11 @@ async function train(run: string, more: object = {}, disturb?: Disturb): Promise
 }
 
 /** Ends the run without further disturbance and holds it against the one left alone. */
-async function compare(run: string, expected: Awaited<ReturnType<typeof results>>, what: string): Promise<void> {
+async function compare(
+  run: string,
+  expected: Awaited<ReturnType<typeof results>>,
+  what: string,
+): Promise<void> {
   const ended = await train(run);
   if (ended.code !== 0) return fail(what, ended);
   const different = differences(await results(run), expected);

@@ -26,15 +26,16 @@ interface DemoFlags {
 }
 
 async function demo(flags: DemoFlags): Promise<void> {
-  const display = new Display();
-  const { signal, release } = interruptSignal(display);
-  const seeds = flags.seeds.split(",").map(Number);
-  if (!seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0)) {
+  const texts = flags.seeds.split(",").map((text) => text.trim());
+  const seeds = texts.map(Number);
+  if (!texts.every((text, i) => /^\d+$/.test(text) && Number.isSafeInteger(seeds[i]))) {
     throw new RkifError(
       "INVALID_ARGUMENT",
       `--seeds is ${JSON.stringify(flags.seeds)}; expected whole numbers such as 1,2,3`,
     );
   }
+  const display = new Display();
+  const { signal, release } = interruptSignal(display);
   try {
     const results = await runDemo({
       seeds,

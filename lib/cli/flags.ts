@@ -70,7 +70,14 @@ function typeNames(schema: JsonSchema): string[] {
 
 function defaultText({ default: value }: JsonSchema): string {
   if (value === undefined) return "";
-  const text = value === null ? "none" : Array.isArray(value) ? value.join(",") : String(value);
+  const text =
+    value === null
+      ? "none"
+      : Array.isArray(value)
+        ? value.join(",")
+        : typeof value === "string"
+          ? value
+          : JSON.stringify(value);
   return ` (default: ${text})`;
 }
 

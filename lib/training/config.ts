@@ -56,7 +56,7 @@ export function resolveConfig(input: ConfigInput, source: string = "configuratio
   const shape = { ...choice.shape, ...learnerOptions.shape, ...method.options.shape };
   refuseUnknown(input, shape, method, source);
   const preset = presetOf(method, input.preset ?? null, source);
-  return parse(z.object(shape), { ...preset, ...withoutUndefined(input) }, source) as ResolvedConfig;
+  return parse(z.object(shape), { ...preset, ...withoutUndefined(input) }, source);
 }
 
 /** Takes the options of the data out of a configuration that holds both. */
@@ -126,7 +126,7 @@ export function configJsonSchema(): Record<string, unknown> {
       shape[name] = (option as ZodType).describe(`${method.name}: ${(option as ZodType).description ?? ""}`);
     }
   }
-  return z.toJSONSchema(z.strictObject(shape), { io: "input" }) as Record<string, unknown>;
+  return z.toJSONSchema(z.strictObject(shape), { io: "input" });
 }
 
 function presetOf(method: Method, name: string | null, source: string): Readonly<Record<string, unknown>> {

@@ -91,15 +91,31 @@ describe("rkif train", function () {
     const { innerSteps: _inner, outerSteps: _outer, ...shared } = options;
     await writeFile(
       file,
-      JSON.stringify({ ...shared, $schema: "x", seed: 5, data: at("data"), order: ["guild"], method: "replay" }),
+      JSON.stringify({
+        ...shared,
+        $schema: "x",
+        seed: 5,
+        data: at("data"),
+        order: ["guild"],
+        method: "replay",
+      }),
     );
     const { code, stdout, stderr } = await rkif([
       ...["train", at("file"), "--config", file, "--json"],
       ...["--seed", "6", "--no-measure-forward-transfer"],
     ]);
     expect(code, stderr).to.equal(0);
-    const kept = JSON.parse(await readFile(join(at("file"), "config.json"), "utf8")) as Record<string, unknown>;
-    expect(kept).to.include({ seed: 6, method: "replay", epochs: 1, measureForwardTransfer: false, loraRank: 8 });
+    const kept = JSON.parse(await readFile(join(at("file"), "config.json"), "utf8")) as Record<
+      string,
+      unknown
+    >;
+    expect(kept).to.include({
+      seed: 6,
+      method: "replay",
+      epochs: 1,
+      measureForwardTransfer: false,
+      loraRank: 8,
+    });
     const result = JSON.parse(stdout) as { run: string; R: number[][] };
     expect(stdout.trimEnd().split("\n")).to.have.length(1);
     const matrix = JSON.parse(await readFile(join(at("file"), "matrix.json"), "utf8")) as object;
@@ -115,7 +131,9 @@ describe("rkif train", function () {
     ]);
     expect(code).to.equal(1);
     expect(stdout).to.equal("");
-    expect(stderr).to.match(/^rkif: the order is mood, guild, cargo, but the run has learned guild, mood, cargo/);
+    expect(stderr).to.match(
+      /^rkif: the order is mood, guild, cargo, but the run has learned guild, mood, cargo/,
+    );
   });
 
   it("names the options in which the configuration differs from the run's", async () => {
@@ -130,9 +148,17 @@ describe("rkif train", function () {
   });
 
   const wrong: [string, string[], RegExp][] = [
-    ["a value of the wrong type", ["--learning-rate", "fast"], /--learning-rate is "fast"; expected a number/],
+    [
+      "a value of the wrong type",
+      ["--learning-rate", "fast"],
+      /--learning-rate is "fast"; expected a number/,
+    ],
     ["a value out of range", ["--epochs", "0"], /epochs is 0/],
-    ["an option of another method", ["--method", "sequential", "--inner-steps", "3"], /innerSteps.*recurrent-kif/],
+    [
+      "an option of another method",
+      ["--method", "sequential", "--inner-steps", "3"],
+      /innerSteps.*recurrent-kif/,
+    ],
     ["an unknown method", ["--method", "sequentail"], /method is "sequentail".*Did you mean "sequential"/],
     ["an unknown preset", ["--preset", "papper"], /preset is "papper".*Did you mean "paper"/],
     ["a checkpoint that is not there", ["--model", "/nowhere"], /\/nowhere/],
@@ -142,7 +168,9 @@ describe("rkif train", function () {
     it(`refuses ${what} in one message on stderr, with exit code 1`, async () => {
       const { code, stdout, stderr } = await rkif(["train", at("none"), "--data", at("data"), ...flags]);
       expect({ code, stdout }).to.deep.equal({ code: 1, stdout: "" });
-      expect(stderr).to.match(message).and.to.match(/^rkif: /);
+      expect(stderr)
+        .to.match(message)
+        .and.to.match(/^rkif: /);
       expect(stderr, "a stack is for defects").to.not.include("    at ");
       expect(await isThere(join(at("none"), "config.json"))).to.equal(false);
     });

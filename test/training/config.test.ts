@@ -26,8 +26,22 @@ describe("the configuration", () => {
       ...{ importanceDecay: 0.55, uncertaintyDecay: 0.55, outerLearningRate: 1e-3 },
       ...{ importanceReads: "before", outerStart: "cycle-start", outerOptimizer: "own", maskCompare: ">=" },
       ...{ outerLossScale: 1, selectBestOnDev: false, selectBy: "quantile", thresholdScope: "global" },
-      ...{ loraRank: 8, loraAlpha: 32, loraDropout: 0.05, learningRate: 3e-4, weightDecay: 0, warmupSteps: 50 },
-      ...{ maxGradNorm: 1, epochs: 10, batchSize: 8, sourceTokens: 1024, targetTokens: 128, memoryFraction: 0.02 },
+      ...{
+        loraRank: 8,
+        loraAlpha: 32,
+        loraDropout: 0.05,
+        learningRate: 3e-4,
+        weightDecay: 0,
+        warmupSteps: 50,
+      },
+      ...{
+        maxGradNorm: 1,
+        epochs: 10,
+        batchSize: 8,
+        sourceTokens: 1024,
+        targetTokens: 128,
+        memoryFraction: 0.02,
+      },
     });
     expect(resolveConfig({}).targetModules).to.deep.equal(["q", "v"]);
   });
@@ -39,7 +53,12 @@ describe("the configuration", () => {
   it("takes the published code's differences by preset, and what is given besides before it", () => {
     const published = resolveConfig({ preset: "published-code" });
     expect(published).to.include({
-      ...{ importanceDecay: 0.85, importanceReads: "after", outerStart: "inner-end", outerOptimizer: "inner" },
+      ...{
+        importanceDecay: 0.85,
+        importanceReads: "after",
+        outerStart: "inner-end",
+        outerOptimizer: "inner",
+      },
       ...{ outerLossScale: 0.25, maskCompare: ">", selectBestOnDev: true },
     });
     const given = resolveConfig({ preset: "published-code", importanceDecay: 0.7, selectBestOnDev: false });
@@ -66,9 +85,17 @@ describe("the configuration", () => {
     ["a short pair", { fusionBoth: [1] }, /fusionBoth/],
     ["null where there is a value", { seed: null }, /seed is null/],
     ["every wrong option at once", { epochs: 0, seed: -1 }, /seed is -1.*\n.*epochs is 0/],
-    ["an option of another method", { method: "replay", innerSteps: 4 }, /method recurrent-kif, not of replay/],
+    [
+      "an option of another method",
+      { method: "replay", innerSteps: 4 },
+      /method recurrent-kif, not of replay/,
+    ],
     ["an unknown method", { method: "repaly" }, /method is "repaly"; .*Did you mean "replay"/],
-    ["an unknown preset", { preset: "published" }, /preset is "published"; expected one of paper, published-code/],
+    [
+      "an unknown preset",
+      { preset: "published" },
+      /preset is "published"; expected one of paper, published-code/,
+    ],
     ["a preset of a method without", { method: "replay", preset: "paper" }, /method replay has none/],
     ["a preset that every object has", { preset: "toString" }, /preset is "toString"/],
   ];
@@ -85,7 +112,10 @@ describe("the configuration", () => {
     const base = resolveConfig({});
     expect(configDifferences(base, resolveConfig({ threads: 1, saveEvery: 7 }))).to.deep.equal([]);
     expect(configDifferences(base, { ...base, data: "elsewhere", order: "4" })).to.deep.equal([]);
-    expect(configDifferences(base, resolveConfig({ seed: 1, loraRank: 4 }))).to.deep.equal(["loraRank", "seed"]);
+    expect(configDifferences(base, resolveConfig({ seed: 1, loraRank: 4 }))).to.deep.equal([
+      "loraRank",
+      "seed",
+    ]);
     // Another method lacks options, too.
     expect(configDifferences(base, resolveConfig({ method: "replay" }))).to.include.members([
       "innerSteps",
@@ -101,9 +131,12 @@ describe("the published JSON Schema", () => {
   const validator = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
 
   it("accepts every resolved configuration, and a file that names its schema", () => {
-    for (const method of methods.keys()) expect(validator.safeParse(resolveConfig({ method })).success).to.equal(true);
+    for (const method of methods.keys())
+      expect(validator.safeParse(resolveConfig({ method })).success).to.equal(true);
     expect(validator.safeParse(resolveConfig({ preset: "published-code" })).success).to.equal(true);
-    expect(validator.safeParse({ $schema: "config.schema.json", data: "x", order: ["a", "b"] }).success).to.equal(true);
+    expect(
+      validator.safeParse({ $schema: "config.schema.json", data: "x", order: ["a", "b"] }).success,
+    ).to.equal(true);
     expect(validator.safeParse({}).success).to.equal(true);
   });
 
@@ -124,7 +157,8 @@ describe("the published JSON Schema", () => {
 
   it("describes every option", () => {
     const { properties } = schema as { properties: Record<string, { description?: string }> };
-    for (const [name, { description }] of Object.entries(properties)) expect(description, name).to.match(/\w/);
+    for (const [name, { description }] of Object.entries(properties))
+      expect(description, name).to.match(/\w/);
     expect(Object.keys(properties)).to.include.members(Object.keys(resolveConfig({})));
   });
 });

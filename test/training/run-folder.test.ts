@@ -39,7 +39,9 @@ describe("a run folder", function () {
     expect(kept.filter(({ event }) => event === "step")).to.have.length(16 + 26);
     expect(kept.filter(({ event }) => event === "cycle")).to.have.length(5);
 
-    const { tasks, R, OP, BWT, FWT, baseline } = JSON.parse(await readFile(join(run, "matrix.json"), "utf8")) as {
+    const { tasks, R, OP, BWT, FWT, baseline } = JSON.parse(
+      await readFile(join(run, "matrix.json"), "utf8"),
+    ) as {
       tasks: string[];
       R: number[][];
       OP: number;
@@ -95,7 +97,9 @@ describe("a run folder", function () {
       await writeFile(lock, String(alive.pid));
       const error = await new RunFolder(run).open().catch((thrown: unknown) => thrown as Error);
       expect(error).to.have.property("code", "RUN_CONFLICT");
-      expect((error as Error).message).to.include(`process ${alive.pid}`).and.include(lock);
+      expect((error as Error).message)
+        .to.include(`process ${alive.pid}`)
+        .and.include(lock);
     } finally {
       alive.kill();
     }
@@ -144,7 +148,9 @@ describe("a run folder", function () {
       expect(await codeOf(learner.learn(guild!))).to.equal("RUN_CONFLICT");
       expect(await codeOf(learner.learn(cargo!, { signal: controller.signal }))).to.equal("ABORTED");
       expect(await codeOf(learner.learn(smallTasks(3)[2]!))).to.equal("RUN_CONFLICT");
-      expect(await codeOf(learner.learn({ ...cargo!, train: cargo!.train.slice(1) }))).to.equal("RUN_CONFLICT");
+      expect(await codeOf(learner.learn({ ...cargo!, train: cargo!.train.slice(1) }))).to.equal(
+        "RUN_CONFLICT",
+      );
       const both = [learner.learn(cargo!), learner.learn(cargo!)];
       expect((await Promise.all(both.map(codeOf))).sort()).to.deep.equal(["RUN_CONFLICT", undefined]);
       expect(learner.tasks).to.deep.equal(["guild", "cargo"]);

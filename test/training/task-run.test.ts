@@ -18,7 +18,14 @@ import {
   writeTinyCheckpoint,
 } from "./tiny-run.js";
 
-const lora = { kind: "lora", r: 4, alpha: 8, dropout: 0.1, rsLora: false, targetModules: ["q", "v"] } as const;
+const lora = {
+  kind: "lora",
+  r: 4,
+  alpha: 8,
+  dropout: 0.1,
+  rsLora: false,
+  targetModules: ["q", "v"],
+} as const;
 const options = {
   ...{ seed: 3, learningRate: 1e-2, warmupSteps: 0, weightDecay: 0, maxGradNorm: 1 },
   ...{ microBatchSize: null, selectBestOnDev: false, devEvery: 2 },
@@ -78,7 +85,8 @@ describe("a training step", function () {
       expect((await plainStep(run, batch, 0)).applied).to.equal(true);
       const kept = await vectorsOf(run);
       parameters.set(poisoned);
-      for (let step = 1; step <= 19; step++) expect((await plainStep(run, batch, step)).applied).to.equal(false);
+      for (let step = 1; step <= 19; step++)
+        expect((await plainStep(run, batch, step)).applied).to.equal(false);
       expect(await parameters.read()).to.deep.equal(poisoned);
       expect(await vectorsOf(run)).to.deep.equal(kept);
       expect(run.counters).to.include({ steps: 20, skipped: 19, skippedInARow: 19 });
@@ -140,7 +148,12 @@ describe("a run", function () {
   it("gives the same bits twice, and others for another seed", async () => {
     const input = settings(model, { innerSteps: 3, outerSteps: 2 });
     const runs = [];
-    for (const [name, seed] of [["a", 1], ["b", 1], ["c", 2]] as const) { // prettier-ignore
+    for (const [name, seed] of [
+      ["a", 1],
+      ["b", 1],
+      ["c", 2],
+    ] as const) {
+      // prettier-ignore
       await learnAll(at(name), { ...input, seed }, smallTasks(2));
       runs.push(await results(at(name)));
     }
@@ -176,7 +189,9 @@ describe("a run", function () {
     const ratios = async (above: string, below: string, power: number): Promise<number[]> => {
       const denominator = await state.readFloat32(`task/${below}`);
       const numerator = await state.readFloat32(`task/${above}`);
-      return [...numerator].flatMap((x, i) => (denominator[i]! > 1e-12 ? [x ** power / denominator[i]!] : []));
+      return [...numerator].flatMap((x, i) =>
+        denominator[i]! > 1e-12 ? [x ** power / denominator[i]!] : [],
+      );
     };
     const moments = await ratios("inner.m", "inner.v", 2);
     expect(moments.length).to.be.above(100);
@@ -191,7 +206,10 @@ describe("a run", function () {
     const broken = await writeTinyCheckpoint(at("broken"), NaN);
     const run = at("non-finite");
     const events: LearnerEvent[] = [];
-    const input = { ...settings(broken, { method: "sequential", epochs: 10, measureForwardTransfer: false }), run };
+    const input = {
+      ...settings(broken, { method: "sequential", epochs: 10, measureForwardTransfer: false }),
+      run,
+    };
     const learner = await Learner.create(input, { onEvent: (event) => events.push(event) });
     const before = await learner.model.model.parameters.read();
     const [guild] = smallTasks(1);
@@ -287,7 +305,14 @@ function taskRun(
 }
 
 function plainStep(run: TaskRun, batch: EncodedRecord[], step: number, rate = 1e-2): Promise<StepResult> {
-  return run.step({ batch, loop: 0, step, optimizer: run.optimizer("inner"), learningRate: rate, mayKeep: true });
+  return run.step({
+    batch,
+    loop: 0,
+    step,
+    optimizer: run.optimizer("inner"),
+    learningRate: rate,
+    mayKeep: true,
+  });
 }
 
 async function vectorsOf(run: TaskRun): Promise<Record<string, Float32Array>> {
