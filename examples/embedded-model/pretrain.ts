@@ -3,7 +3,7 @@
  * seed on the same machine with the same number of threads gives the same file.
  *
  *     npx tsx examples/embedded-model/make-tokenizer.ts
- *     npx tsx examples/embedded-model/pretrain.ts [--steps 6000] [--seed 1] [--out models/embedded]
+ *     npx tsx examples/embedded-model/pretrain.ts [--steps 6000] [--seed 1] [--threads 1] [--out models/embedded]
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -32,6 +32,7 @@ const { values: given } = parseArgs({
   options: {
     steps: { type: "string", default: "6000" },
     seed: { type: "string", default: "1" },
+    threads: { type: "string", default: "1" },
     out: { type: "string", default: EMBEDDED },
   },
 });
@@ -41,6 +42,7 @@ const seed = Number(given.seed);
 const tokenizer = await Tokenizer.open(EMBEDDED);
 const shape: T5Config = { ...SHAPE, vocabSize: tokenizer.size };
 const addon = loadAddon();
+addon.setThreads(Number(given.threads));
 const model = await loadRandomModel(addon, shape);
 const moments = {
   m: addon.createVector(model.parameters.length),
