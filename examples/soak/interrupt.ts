@@ -3,7 +3,7 @@
  * SIGINT at random steps, once by SIGKILL at random times with frequent saves.
  *
  *     npm run compile
- *     npx tsx examples/soak/interrupt.ts [--rounds 1] [--stops 10] [--seed 1] [--method recurrent-kif]
+ *     npx tsx examples/soak/interrupt.ts [--rounds 1] [--stops 10] [--seed 1] [--method recurrent-kif] [--preset paper]
  */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -21,13 +21,14 @@ const { values: given } = parseArgs({
     stops: { type: "string", default: "10" },
     seed: { type: "string", default: "1" },
     method: { type: "string", default: "recurrent-kif" },
+    preset: { type: "string", default: "none" },
   },
 });
 const stops = Number(given.stops);
 const root = await mkdtemp(join(tmpdir(), "rkif-soak-"));
 const data = await writeTasks(join(root, "data"), demoTasks(1, { train: 96, dev: 8, test: 24 }).slice(0, 3));
 const options = {
-  ...{ method: given.method, data, order: "mood,guild,cargo", model: "embedded" },
+  ...{ method: given.method, preset: given.preset, data, order: "mood,guild,cargo", model: "embedded" },
   ...{ epochs: 2, batchSize: 4, learningRate: 3e-3, warmupSteps: 5, maxNewTokens: 4, memoryFraction: 0.1 },
   ...{ evaluateBy: "score", threads: 1 },
 };
