@@ -1,4 +1,4 @@
-import { Draws } from "./draws.js";
+import type { Draws } from "./draws.js";
 import {
   CONTAINERS,
   DAYS,

@@ -90,14 +90,12 @@ bool as_tensor(const std::shared_ptr<SafetensorsFile>& file, const StoredTensor&
   auto* data = const_cast<std::byte*>(stored.data);  // from_blob takes no const; nothing writes to weights
   bool aligned = reinterpret_cast<uintptr_t>(data) % element_size(stored.type) == 0;
   if (aligned) {
-    tensor = at::from_blob(
-        data, stored.shape, [file](void*) {}, at::TensorOptions(type));
+    tensor = at::from_blob(data, stored.shape, [file](void*) {}, at::TensorOptions(type));
     return true;
   }
   std::shared_ptr<std::byte[]> copy(new std::byte[std::max<size_t>(stored.byte_length, 1)]);
   std::copy(data, data + stored.byte_length, copy.get());
-  tensor = at::from_blob(
-      copy.get(), stored.shape, [copy](void*) {}, at::TensorOptions(type));
+  tensor = at::from_blob(copy.get(), stored.shape, [copy](void*) {}, at::TensorOptions(type));
   return true;
 }
 

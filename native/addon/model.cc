@@ -95,9 +95,7 @@ Napi::Value ModelHandle::loss(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "loss: batch"), self->vocab_size));
   AbortFlag abort = AbortHandle::optional(argument(info, 1, "loss: abort"));
-  return Environment::of(info.Env())
-      .promise(
-          info.Env(), [=] { return self->model->loss(*batch, abort); }, to_float64s);
+  return Environment::of(info.Env()).promise(info.Env(), [=] { return self->model->loss(*batch, abort); }, to_float64s);
 }
 
 Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) {
@@ -138,8 +136,7 @@ Napi::Value ModelHandle::score_options(const Napi::CallbackInfo& info) {
   auto options =
       std::make_shared<ScoreOptions>(read_score_options(argument(info, 0, "scoreOptions: options"), self->vocab_size));
   return Environment::of(info.Env())
-      .promise(
-          info.Env(), [=] { return self->model->score_options(*options); }, to_float64s);
+      .promise(info.Env(), [=] { return self->model->score_options(*options); }, to_float64s);
 }
 
 void ModelHandle::merge_adapter(const Napi::CallbackInfo& info) {

@@ -1,6 +1,8 @@
 #include "addon/safetensors_file.h"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "addon/vector.h"
 
@@ -8,9 +10,12 @@ namespace rkif::addon {
 
 namespace {
 
+// The most that 64 bits hold where the product is beyond them.
 int64_t elements(const std::vector<int64_t>& shape) {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   int64_t count = 1;
-  for (int64_t n : shape) count *= n;
+  for (int64_t n : shape)
+    if (__builtin_mul_overflow(count, n, &count)) return std::numeric_limits<int64_t>::max();
   return count;
 }
 
@@ -24,8 +29,9 @@ Napi::Array to_array(Napi::Env env, const std::vector<int64_t>& values) {
 const StoredTensor& named(SafetensorsFile& file, const Argument& name) {
   try {
     return file.find(name.string());
-  } catch (const CheckpointInvalid&) {
-    throw make_error(name.env(), describe(std::current_exception()));
+  } catch (const CheckpointInvalid& error) {
+    // The file is sound; it is not the one the caller takes it for.
+    throw make_error(name.env(), {"CHECKPOINT_MISMATCH", error.what()});
   }
 }
 
@@ -148,13 +154,13 @@ Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
     if (entry["from"].value.IsTypedArray()) {
       Napi::Float32Array values = entry["from"].float32s();
       available = static_cast<int64_t>(values.ElementLength());
-      if (source.offset + count <= available)
+      if (count <= available - source.offset)
         source.values.assign(values.Data() + source.offset, values.Data() + source.offset + count);
     } else {
       source.vector = VectorHandle::from(entry["from"]);
       available = source.vector->length;
     }
-    if (source.offset + count > available)
+    if (count > available - source.offset)
       throw invalid_argument(info.Env(), entry.name + " (\"" + source.tensor.name + "\") needs " +
                                              std::to_string(count) + " values from " + std::to_string(source.offset) +
                                              ", its source has " + std::to_string(available));

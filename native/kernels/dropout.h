@@ -1,6 +1,6 @@
-// Counter-based dropout: whether an element is kept is a function of (seed, task, loop, step, site, record, position, column), so that masks
-// belong to records and their positions, do not depend on threads, packing or batch splits, and are recomputed in the backward pass.
-// Everything here is integer arithmetic: a GPU computes the same bits.
+// Counter-based dropout: whether an element is kept is a function of (seed, task, loop, step, site, record, position,
+// column), so that masks belong to records and their positions, do not depend on threads, packing or batch splits, and
+// are recomputed in the backward pass. Everything here is integer arithmetic: a GPU computes the same bits.
 #pragma once
 #include <cstdint>
 
@@ -38,7 +38,8 @@ inline uint64_t dropout_site_key(const DropoutCounters& c, uint32_t site) {
   return mix64(k ^ ((uint64_t{c.step} << 32) | site));
 }
 
-// Key of one row: a record's position (linear sites), or a record's (head, query) pair packed into `position` (attention).
+// Key of one row: a record's position (linear sites), or a record's (head, query) pair packed into `position`
+// (attention).
 struct DropoutRow {
   uint32_t a;
   uint32_t b;
@@ -55,8 +56,8 @@ inline bool dropout_keeps(DropoutRow row, uint32_t column, uint32_t threshold) {
   return mix32((column ^ row.a) * 0x9e3779b1u + row.b) >= threshold;
 }
 
-// out[i, j] = keep ? in[i, j] / (1 - rate) : 0 for a [rows, columns] matrix; `keys` has one entry a row. `out` may alias `in`.
-// The backward pass is the same call on the gradient.
+// out[i, j] = keep ? in[i, j] / (1 - rate) : 0 for a [rows, columns] matrix; `keys` has one entry a row. `out` may
+// alias `in`. The backward pass is the same call on the gradient.
 void dropout_rows(int64_t rows, int64_t columns, const float* in, const DropoutRow* keys, double rate, float* out);
 
 }  // namespace rkif

@@ -6,7 +6,8 @@
 
 namespace rkif {
 
-// 1 - a is taken in double before it is rounded, as PyTorch does with Python's numbers: in fp32 it would be off by up to an ulp of a.
+// 1 - a is taken in double before it is rounded, as PyTorch does with Python's numbers: in fp32 it would be off by up
+// to an ulp of a.
 struct ImportanceDecay {
   ImportanceDecay() = default;
   ImportanceDecay(double a1, double a2)
@@ -21,9 +22,10 @@ struct ImportanceDecay {
   float uncertainty_rest = 1;
 };
 
-// Updates both averages in place. `mask`: one byte an element, 0 leaves both averages of the element as they are; may be null.
-void update_importance(int64_t n, const float* weights, const float* gradients, const uint8_t* mask, ImportanceDecay decay,
-                       float* importance, float* uncertainty);
+// Updates both averages in place. `mask`: one byte an element, 0 leaves both averages of the element as they are; may
+// be null.
+void update_importance(int64_t n, const float* weights, const float* gradients, const uint8_t* mask,
+                       ImportanceDecay decay, float* importance, float* uncertainty);
 
 // The arithmetic of one element, shared with the fused optimizer pass.
 inline void update_importance_element(float weight, float gradient, ImportanceDecay decay, float& importance,

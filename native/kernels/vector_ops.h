@@ -1,4 +1,5 @@
-// Elementwise algebra on flat fp32 vectors, and their norm. All multi-threaded; results do not depend on the number of threads.
+// Elementwise algebra on flat fp32 vectors, and their norm. All multi-threaded; results do not depend on the number of
+// threads.
 #pragma once
 #include <cstdint>
 

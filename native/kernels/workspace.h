@@ -22,7 +22,7 @@ class Workspace {
     used_ = 0;
     if (needed <= capacity_) return;
     release();
-    data_ = static_cast<float*>(::operator new (needed * sizeof(float), std::align_val_t{64}));
+    data_ = static_cast<float*>(::operator new(needed * sizeof(float), std::align_val_t{64}));
     capacity_ = needed;
   }
 
@@ -35,7 +35,7 @@ class Workspace {
  private:
   static constexpr int64_t kAlignment = 16;
   void release() {
-    if (data_ != nullptr) ::operator delete (data_, std::align_val_t{64});
+    if (data_ != nullptr) ::operator delete(data_, std::align_val_t{64});
     data_ = nullptr;
     capacity_ = 0;
   }

@@ -107,10 +107,7 @@ std::vector<Kernel> kernels(Vectors& x) {
          fuse();
        }},
       {"quantile", [&x, n] { rkif::quantile(n, x.score_in.get(), 0.8); }},
-      {"six quantiles",
-       [&x, n] {
-         rkif::quantiles(n, x.score_in.get(), {0, 0.2, 0.5, 0.8, 0.95, 1});
-       }},
+      {"six quantiles", [&x, n] { rkif::quantiles(n, x.score_in.get(), {0, 0.2, 0.5, 0.8, 0.95, 1}); }},
       {"mask by threshold",
        [&x, n] { rkif::mask_by_threshold(n, x.score_in.get(), 1e-8f, rkif::Compare::kGreater, x.mask_in.get()); }},
       {"mask of top k", [&x, n] { rkif::mask_top_k(n, x.score_in.get(), n / 5, x.mask_in.get()); }},
