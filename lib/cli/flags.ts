@@ -9,7 +9,7 @@ export const flagOf = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 interface JsonSchema {
-  type?: string;
+  type?: string | string[];
   enum?: string[];
   anyOf?: JsonSchema[];
   items?: JsonSchema | false;
@@ -65,7 +65,7 @@ export async function readConfigFile(file: string): Promise<Record<string, unkno
 }
 
 function typeNames(schema: JsonSchema): string[] {
-  return [schema.type, ...(schema.anyOf ?? []).map((part) => part.type)].filter((type) => type !== undefined);
+  return [schema.type ?? [], (schema.anyOf ?? []).flatMap(typeNames)].flat();
 }
 
 function defaultText({ default: value }: JsonSchema): string {
