@@ -8,6 +8,9 @@ import { allOptions } from "../training/config.js";
 export const flagOf = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
+/** Stands for null while commander holds the value: it takes a null for a parser that failed. */
+const none = Symbol("none");
+
 interface JsonSchema {
   type?: string | string[];
   enum?: string[];
@@ -42,7 +45,9 @@ export function givenOptions(command: Command): Record<string, unknown> {
   const names = new Set(allOptions().map(({ name }) => name));
   const entries = Object.entries(command.opts<Record<string, unknown>>());
   return Object.fromEntries(
-    entries.filter(([name]) => names.has(name) && command.getOptionValueSource(name) === "cli"),
+    entries
+      .filter(([name]) => names.has(name) && command.getOptionValueSource(name) === "cli")
+      .map(([name, value]) => [name, value === none ? null : value]),
   );
 }
 
@@ -84,7 +89,7 @@ function defaultText({ default: value }: JsonSchema): string {
 /** Text to value; what does not fit stays text and is refused where the whole configuration is checked. */
 function parseFlag(flag: string, text: string, schema: JsonSchema): unknown {
   const types = typeNames(schema);
-  if (text === "none" && types.includes("null")) return null;
+  if (text === "none" && types.includes("null")) return none;
   if (types.includes("number") || types.includes("integer")) {
     const value = Number(text);
     if (text.trim() === "" || Number.isNaN(value)) {
