@@ -20,6 +20,22 @@ export async function read(of: Vector): Promise<number[]> {
   return Array.from(await of.read());
 }
 
+/** A class' own member as the engine keeps it; the functions in it have no object of their own. */
+export interface Member {
+  readonly value?: unknown;
+  readonly get?: (...args: unknown[]) => unknown;
+  readonly set?: unknown;
+}
+
+/** The members of the class of `handle`, by name; without the constructor. */
+export function members(handle: object): Record<string, Member> {
+  const all = Object.getOwnPropertyDescriptors(Object.getPrototypeOf(handle) as object);
+  return Object.fromEntries(Object.entries(all).filter(([name]) => name !== "constructor")) as Record<
+    string,
+    Member
+  >;
+}
+
 /** Numbers as fp32 keeps them. */
 export function fp32(...values: number[]): number[] {
   return Array.from(Float32Array.from(values));

@@ -22,9 +22,9 @@ export interface Ended {
 async function prelude(): Promise<string> {
   const { files, libtorch } = openAddon({ root: packageRoot, environment: readEnvironment() });
   const libraries = currentPlatform().libraries.map((name) => join(libtorch.folder, "lib", name));
-  const arrays = Object.entries(batch).map(([key, array]) => [
+  const arrays = Object.entries(batch as unknown as Record<string, Int32Array>).map(([key, array]) => [
     key,
-    { type: array.constructor.name, values: Array.from(array as Int32Array) },
+    { type: array.constructor.name, values: Array.from(array) },
   ]);
   return `
     const { Worker, parentPort } = require("node:worker_threads");

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import ts from "typescript";
-import { addon, batch, loadSmallModel, vector } from "./addon.js";
+import { addon, batch, loadSmallModel, members, vector } from "./addon.js";
 
 const source = ts.createSourceFile(
   "contract.ts",
@@ -20,26 +20,23 @@ const interfaces = new Map(
 function declared(name: string): Record<string, string> {
   const node = interfaces.get(name);
   if (node === undefined) throw new Error(`contract.ts has no interface ${name}`);
-  const members: Record<string, string> = {};
+  const names: Record<string, string> = {};
   for (const { types } of node.heritageClauses ?? [])
-    for (const type of types) Object.assign(members, declared(type.expression.getText(source)));
+    for (const type of types) Object.assign(names, declared(type.expression.getText(source)));
   for (const member of node.members)
-    members[member.name!.getText(source)] = ts.isMethodSignature(member) ? "method" : "property";
-  return members;
+    names[member.name!.getText(source)] = ts.isMethodSignature(member) ? "method" : "property";
+  return names;
 }
 
 /** The same of an instance of one of the addon's classes. */
 function found(handle: object): Record<string, string> {
-  const prototype = Object.getPrototypeOf(handle) as object;
-  const members: Record<string, string> = {};
-  for (const key of Reflect.ownKeys(prototype)) {
-    if (key === "constructor") continue;
-    const { value, get, set } = Object.getOwnPropertyDescriptor(prototype, key)!;
-    expect(set, `${String(key)} can be assigned`).to.equal(undefined);
-    members[String(key)] = typeof value === "function" ? "method" : get ? "property" : "neither";
-  }
   expect(Reflect.ownKeys(handle), "members beside the class's").to.deep.equal([]);
-  return members;
+  return Object.fromEntries(
+    Object.entries(members(handle)).map(([name, { value, get, set }]) => {
+      expect(set, `${name} can be assigned`).to.equal(undefined);
+      return [name, typeof value === "function" ? "method" : get ? "property" : "neither"];
+    }),
+  );
 }
 
 /** Names in an object that an interface describes. */

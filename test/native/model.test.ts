@@ -162,8 +162,7 @@ describe("model", () => {
   });
 
   it("refuses batches that do not fit", () => {
-    const loss = (change: Record<string, unknown>) => () =>
-      model.loss({ ...batch, ...change } as PackedBatch);
+    const loss = (change: Record<string, unknown>) => () => model.loss({ ...batch, ...change });
     const int32 = (...values: number[]) => Int32Array.from(values);
     refused(loss({ inputLengths: int32(4, 1) }), "INVALID_ARGUMENT", "inputLengths add up to 5", "6");
     refused(loss({ inputLengths: int32(6, 0) }), "INVALID_ARGUMENT", "inputLengths[1] is 0");

@@ -64,7 +64,7 @@ describe("adamwStep", () => {
       g.forEach((x, i) => {
         m[i] = beta1 * m[i]! + (1 - beta1) * x;
         v[i] = beta2 * v[i]! + (1 - beta2) * x * x;
-        const step = m[i]! / (1 - beta1 ** t) / (sqrt(v[i]! / (1 - beta2 ** t)) + epsilon);
+        const step = m[i] / (1 - beta1 ** t) / (sqrt(v[i] / (1 - beta2 ** t)) + epsilon);
         w[i] = w[i]! - lr * weightDecay * w[i]! - lr * step;
       });
     return { w, m, v };

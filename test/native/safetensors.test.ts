@@ -162,7 +162,7 @@ describe("safetensors", () => {
     refused(() => file.tensors, "DISPOSED", "this SafetensorsFile");
     refused(() => file.readBytes("a"), "DISPOSED");
 
-    const attempt = (change: object) => () => write([{ ...tensor([1, 2]), ...change } as TensorToWrite]);
+    const attempt = (change: object) => () => write([{ ...tensor([1, 2]), ...change }]);
     refused(attempt({ name: 1 }), "INVALID_ARGUMENT", "tensors[0].name is 1");
     refused(attempt({ type: "F64" }), "INVALID_ARGUMENT", 'tensors[0].type is the string "F64"');
     refused(attempt({ shape: [3] }), "INVALID_ARGUMENT", "tensors[0]", "needs 3 values", "has 2");
