@@ -30,10 +30,7 @@ export interface Member {
 /** The members of the class of `handle`, by name; without the constructor. */
 export function members(handle: object): Record<string, Member> {
   const all = Object.getOwnPropertyDescriptors(Object.getPrototypeOf(handle) as object);
-  return Object.fromEntries(Object.entries(all).filter(([name]) => name !== "constructor")) as Record<
-    string,
-    Member
-  >;
+  return Object.fromEntries(Object.entries(all).filter(([name]) => name !== "constructor"));
 }
 
 /** Numbers as fp32 keeps them. */
