@@ -3,7 +3,7 @@
  * seed on the same machine with the same number of threads gives the same file.
  *
  *     npx tsx examples/embedded-model/make-tokenizer.ts
- *     npx tsx examples/embedded-model/pretrain.ts [--steps 6000] [--seed 1] [--threads 1] [--out models/embedded]
+ *     npx tsx examples/embedded-model/pretrain.ts [--steps 8000] [--seed 1] [--threads 1] [--out models/embedded]
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,7 +30,7 @@ const HELD_OUT = 400;
 
 const { values: given } = parseArgs({
   options: {
-    steps: { type: "string", default: "6000" },
+    steps: { type: "string", default: "8000" },
     seed: { type: "string", default: "1" },
     threads: { type: "string", default: "1" },
     out: { type: "string", default: EMBEDDED },
