@@ -12,7 +12,10 @@ const benchmarks = {
   async kernels(libtorch, args) {
     const program = await buildExecutable(libtorch, "rkif_kernels_benchmark");
     const environment = { OMP_WAIT_POLICY: "passive", ...process.env };
-    return run(program, args.length > 0 ? args : ["1e8"], { env: withLibtorch(libtorch, environment), onText });
+    return run(program, args.length > 0 ? args : ["1e8"], {
+      env: withLibtorch(libtorch, environment),
+      onText,
+    });
   },
   "event-loop": (_libtorch, args) =>
     runNode(["--import", "tsx", join(root, "examples", "benchmarks", "event-loop.ts"), ...args], { onText }),

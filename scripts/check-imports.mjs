@@ -7,7 +7,14 @@ import ts from "typescript";
 import { main, root, say } from "./steps/process.mjs";
 
 /** Folders of lib/ from left to right; those of one row may use each other as long as there is no circle. */
-const ROWS = [["cli"], ["demo"], ["report", "training"], ["methods", "data", "evaluation"], ["models"], ["native"]];
+const ROWS = [
+  ["cli"],
+  ["demo"],
+  ["report", "training"],
+  ["methods", "data", "evaluation"],
+  ["models"],
+  ["native"],
+];
 /** Of lib/native, only these are for other folders. */
 const NATIVE_DOORS = new Set(["contract.ts", "load.ts", "libtorch.ts"]);
 

@@ -126,7 +126,9 @@ export async function checkPackage() {
     // Depends on the compiler's libraries: for whoever builds here it is no failure, for whoever publishes `npm run prebuild` makes it one.
     const portability = await portabilityProblem(binaries);
     ++counts[portability === "" ? "passed" : "skipped"];
-    say(`  ${portability === "" ? "ok   " : "SKIP "} the prebuilt addon needs no ${portability || "newer system than libtorch"}`);
+    say(
+      `  ${portability === "" ? "ok   " : "SKIP "} the prebuilt addon needs no ${portability || "newer system than libtorch"}`,
+    );
   } finally {
     rmSync(scratch, { recursive: true });
   }

@@ -4,7 +4,16 @@ import type { Model, PackedBatch } from "../../../lib/native/contract.js";
 import type { Check } from "../check.js";
 import { addressJson, type Values } from "../expected.js";
 import { filesIn, foldersIn, readJson, type FixtureSet } from "../fixtures.js";
-import { endToEnd, labelTokens, loadBase, loadFull, packedBatch, sum, unpadded, unsupportedModel } from "../runtime.js";
+import {
+  endToEnd,
+  labelTokens,
+  loadBase,
+  loadFull,
+  packedBatch,
+  sum,
+  unpadded,
+  unsupportedModel,
+} from "../runtime.js";
 import { readSafetensors, type Tensor } from "../safetensors.js";
 import { EQUAL, GIVEN, TOLERANCE } from "../tolerances.js";
 
