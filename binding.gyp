@@ -7,7 +7,7 @@
   "target_defaults": {
     "include_dirs": ["<!(node scripts/gyp.mjs node-addon-api)", "native"],
     "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_DEPRECATED", "NAPI_CPP_EXCEPTIONS",
-      "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
+      "NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
     "cflags!": ["-fno-exceptions", "-fno-omit-frame-pointer"],
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
     "cflags_cc": ["-std=c++20", "-O3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-ffp-contract=off",
@@ -37,7 +37,7 @@
         ]
       },
       "libraries": ["-L<(libtorch)/lib", "-ltorch_cpu", "-lc10"],
-      "ldflags": ["-Wl,--as-needed", "-Wl,--allow-shlib-undefined"],
+      "ldflags": ["-Wl,--as-needed", "-Wl,--allow-shlib-undefined", "-Wl,-z,now"],
       "actions": [
         {
           "action_name": "rkif_info",

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { meanMatrix, runDemo, type DemoResult } from "../demo/run-demo.js";
-import { RkifError } from "../errors.js";
+import { isAborted, RkifError } from "../errors.js";
 import { formatScore, renderTable, type TableFormat } from "../report/table.js";
 import { matrixTable, spread } from "../report/tables.js";
 import { Display, interruptSignal } from "./display.js";
@@ -50,6 +50,9 @@ async function demo(flags: DemoFlags): Promise<void> {
     process.stdout.write(
       flags.json ? `${JSON.stringify(results)}\n` : demoText(results, flags.markdown ? "markdown" : "text"),
     );
+  } catch (error) {
+    if (!isAborted(error) || flags.run !== undefined) throw error;
+    throw new RkifError("ABORTED", "stopped; nothing is kept without --run FOLDER", { cause: error });
   } finally {
     release();
     display.stop();

@@ -77,11 +77,12 @@ async function evaluate(
     for (const task of tasks) {
       if (task.test.length === 0)
         throw new RkifError("DATA_INVALID", `${plan.data}: task "${task.name}" has no test records`);
-      const { records } = await encodeRecords(task.test, loaded.tokenizer, {
+      const { records, cutSources } = await encodeRecords(task.test, loaded.tokenizer, {
         sourceTokens: config.sourceTokens,
         targetTokens: config.targetTokens,
         endTokenId: loaded.config.eosTokenId,
       });
+      if (cutSources > 0) display.line(`${task.name}: ${cutSources} of ${records.length} prompts were cut`);
       const label = `${task.name}: evaluating`;
       const listener = display.listener();
       const { predictions: _, ...result } = await evaluateLearned(

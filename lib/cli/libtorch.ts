@@ -23,7 +23,9 @@ export function libtorchCommand(program: Command): void {
         for (const attempt of attempts) process.stderr.write(`${attempt}\n`);
         if (libtorch) process.stdout.write(`${libtorch.folder}\n`);
       }
-      if (!libtorch) process.exitCode = 1;
+      if (libtorch) return;
+      process.stderr.write("there is no usable libtorch; fetch one with: rkif libtorch install\n");
+      process.exitCode = 1;
     });
   command
     .command("install")

@@ -41,7 +41,7 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
       `${source}: ${Object.keys(options).join(", ")} cannot be given with --add: the run goes on as it was configured`,
     );
   }
-  const plan = goesOn ? undefined : fromHere(resolveDataOptions(data, source));
+  const plan = goesOn ? undefined : await fromHere(resolveDataOptions(data, source));
   // Here, so that messages name the file.
   if (plan) resolveConfig(options, source);
   const learner = await (plan
@@ -50,7 +50,10 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
   try {
     if (flags.add !== undefined) {
       const added = { ...learner.plan, order: null, ...data, data: resolve(flags.add) };
-      await learnAll(learner, resolveDataOptions(added, source), signal, { onlyNew: true });
+      await learnAll(learner, resolveDataOptions(added, source), signal, {
+        onlyNew: true,
+        onNothingNew: (why) => display.line(why),
+      });
     } else {
       await learnAll(learner, plan ?? resolveDataOptions(learner.plan, "config.json"), signal);
     }
@@ -64,9 +67,10 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
   }
 }
 
-/** A run goes on from any working folder. */
-function fromHere(plan: DataOptions): DataOptions {
-  return { ...plan, data: resolve(plan.data) };
+/** A run goes on from any working folder, and with the tasks there were when it was begun. */
+async function fromHere(plan: DataOptions): Promise<DataOptions> {
+  const order = resolveOrder(plan.order ?? [...(await listTasks(plan.data)).keys()]);
+  return { ...plan, order, data: resolve(plan.data) };
 }
 
 /** Learns the tasks of a plan that the run does not know yet, the interrupted one first. */
@@ -74,13 +78,24 @@ async function learnAll(
   learner: Learner,
   plan: DataOptions,
   signal: AbortSignal,
-  { onlyNew = false }: { onlyNew?: boolean } = {},
+  {
+    onlyNew = false,
+    onNothingNew = () => undefined,
+  }: { onlyNew?: boolean; onNothingNew?: (why: string) => void } = {},
 ): Promise<void> {
-  const known = [...(await listTasks(plan.data)).keys()];
-  const order = plan.order === null ? known : resolveOrder(plan.order);
+  const inFolder = async (): Promise<string[]> => [...(await listTasks(plan.data)).keys()];
+  const order = plan.order === null ? await inFolder() : resolveOrder(plan.order);
   const learned = learner.tasks;
+  const { unfinished } = learner;
   const ahead = order.filter((task) => !learned.includes(task));
-  if (ahead.length > 0) resolveOrder(ahead, known);
+  // The folder of a finished run may be gone: it is not looked into where nothing is left to learn.
+  if (ahead.length > 0) resolveOrder(ahead, await inFolder());
+  if (onlyNew && ahead.length === 0) {
+    onNothingNew(
+      `${plan.data}: its tasks (${order.join(", ")}) have been learned already; a further task needs a name of its own`,
+    );
+  }
+  if (onlyNew) ahead.sort((a, b) => Number(b === unfinished) - Number(a === unfinished));
   // A folder of new tasks may hold the earlier ones as well; an order that does not begin with them is another run.
   const differs = learned.findIndex((task, i) => i < order.length && order[i] !== task);
   if (!onlyNew && differs !== -1) {
@@ -89,7 +104,6 @@ async function learnAll(
       `the order is ${order.join(", ")}, but the run has learned ${learned.join(", ")}; expected an order that begins with these`,
     );
   }
-  const { unfinished } = learner;
   if (unfinished !== null && !order.includes(unfinished)) {
     throw new RkifError(
       "RUN_CONFLICT",

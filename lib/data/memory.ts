@@ -15,7 +15,7 @@ export interface MemoryOptions {
 }
 
 /** With fewer records than this to a distinct output, on average, outputs count as free text and not as classes. */
-export const recordsPerClass = 4;
+export const recordsPerClass = 2;
 
 /**
  * Chooses the records of a task to keep for later replay; their indices, ascending.

@@ -134,7 +134,7 @@ export interface FusionTable {
 }
 
 export interface FusionVectors {
-  /** Written: start + (wIn * tauIn + wOut * tauOut). May be the model's parameters; may not alias the others. */
+  /** Written: start + (wIn * tauIn + wOut * tauOut). May be the model's parameters, and `start`; may not be a task vector. */
   parameters: Vector;
   start: Vector;
   tauIn: Vector;
@@ -200,7 +200,10 @@ export interface ModelOptions {
   files: string[];
   /** By file, tensors in it that are not the checkpoint's (a shard may hold more than its index says). */
   skip?: Record<string, string[]>;
-  /** Type of the frozen base weights in memory; arithmetic on activations is fp32 either way. */
+  /**
+   * Type of the frozen base weights in memory. With "bfloat16", linear layers take their input and give their output rounded to it; the
+   * head, norms, attention, the adapter and the loss are fp32 either way.
+   */
   baseType: "float32" | "bfloat16";
   /** What trains: an adapter, or every weight (then `baseType` must be "float32"). */
   trainable: ({ kind: "lora" } & LoraConfig) | { kind: "full" };
@@ -283,7 +286,10 @@ export interface Model extends Disposable {
   generate(options: GenerateOptions): Promise<Int32Array[]>;
   /** Sum of log p(token | prompt, earlier option tokens) for each option. */
   scoreOptions(options: ScoreOptions): Promise<Float64Array>;
-  /** Folds the adapter into the base weights; training and adapter changes are refused until unmerged. LoRA only. */
+  /**
+   * Folds the adapter into the base weights (rounded to `baseType`). Until unmerged, training is refused, and changes of the parameters
+   * have no effect on what the model computes. LoRA only.
+   */
   mergeAdapter(): void;
   /** Restores the base weights bit for bit. */
   unmergeAdapter(): void;

@@ -32,8 +32,8 @@ const choice = z.object({
     .describe("named set of the method's options; what is given besides goes before it"),
 });
 
-/** Option names that may differ when a run goes on: tasks are added, and folders move. */
-const free = new Set([...Object.keys(runtimeOptions.shape), ...Object.keys(dataOptions.shape)]);
+/** Option names that may differ when a run goes on: tasks are added, their folders move, and a preset's values stand by themselves. */
+const free = new Set(["preset", ...Object.keys(runtimeOptions.shape), ...Object.keys(dataOptions.shape)]);
 
 /** Finds a method, or says which there are. */
 export function findMethod(name: string): Method {
@@ -150,6 +150,12 @@ function refuseUnknown(
   const names = Object.keys(shape);
   for (const key of Object.keys(input)) {
     if (names.includes(key)) continue;
+    if (Object.hasOwn(dataOptions.shape, key)) {
+      throw new RkifError(
+        "CONFIG_INVALID",
+        `${source}: "${key}" is an option of \`rkif train\`; here tasks are read with readTask() and given to learn()`,
+      );
+    }
     const owner = [...methods.values()].find((other) => Object.hasOwn(other.options.shape, key));
     const why = owner
       ? `it is an option of method ${owner.name}, not of ${method.name}`

@@ -5,7 +5,7 @@ import type { LearnedTask } from "./learned-task.js";
 import type { LearnerOptions } from "./options.js";
 
 export interface EvaluateLearnedOptions {
-  config: Pick<LearnerOptions, "evaluateBy" | "metric" | "maxNewTokens" | "evaluationTokens">;
+  config: Pick<LearnerOptions, "baseType" | "evaluateBy" | "metric" | "maxNewTokens" | "evaluationTokens">;
   /** Labels to score, where answers are scored. */
   candidates: readonly string[];
   abort?: AbortFlag;
@@ -24,8 +24,8 @@ export async function evaluateLearned(
     ...(abort ? { abort } : {}),
     ...(onProgress ? { onProgress } : {}),
   };
-  // The merged weights give the same answers without the adapter's own products.
-  const merge = trainable.kind === "lora";
+  // Merged weights give the same answers without the adapter's own products; rounded to 16 bits they would not.
+  const merge = trainable.kind === "lora" && config.baseType === "float32";
   if (merge) model.mergeAdapter();
   try {
     return await evaluateTask(

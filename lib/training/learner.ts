@@ -98,7 +98,7 @@ export class Learner {
     await folder.open();
     try {
       const goesOn = folder.exists;
-      const config = goesOn ? agreed(await readJson<ResolvedConfig>(folder.config), given, folder) : given!;
+      const config = goesOn ? agreed(await keptConfig(folder), given, folder) : given!;
       if (config.threads !== null) loadAddon().setThreads(config.threads);
       const loaded = await loadModel({
         model: config.model,
@@ -168,7 +168,7 @@ export class Learner {
       // that. Restoring also makes the task's vectors ready for another call.
       if (stopsBetweenSteps(error) && this.unfinished !== null) await this.#save();
       await this.#store.restore();
-      throw error;
+      throw isAborted(error) ? stopped(error) : error;
     } finally {
       signal?.removeEventListener("abort", stop);
       this.#endTraining();
@@ -369,11 +369,8 @@ function stopsBetweenSteps(error: unknown): boolean {
   return isAborted(error) || (error as { code?: string }).code === "NON_FINITE";
 }
 
-function stopped(): RkifError {
-  return new RkifError(
-    "ABORTED",
-    "stopped by the caller; the run is saved and goes on with the same command",
-  );
+function stopped(cause?: unknown): RkifError {
+  return new RkifError("ABORTED", "stopped; the run is saved and goes on with the same command", { cause });
 }
 
 function trainableOf(config: ResolvedConfig): { kind: "full" } | ({ kind: "lora" } & LoraConfig) {
@@ -386,6 +383,12 @@ function trainableOf(config: ResolvedConfig): { kind: "full" } | ({ kind: "lora"
     rsLora: config.rsLora,
     targetModules: config.targetModules,
   };
+}
+
+/** The configuration in the run folder, checked, and completed where an earlier version had fewer options. */
+async function keptConfig(folder: RunFolder): Promise<ResolvedConfig> {
+  const { learner, data } = splitConfig(await readJson<Record<string, unknown>>(folder.config));
+  return Object.assign(resolveConfig(learner, folder.config), data);
 }
 
 /** The configuration a run goes on with. */

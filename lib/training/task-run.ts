@@ -173,11 +173,12 @@ export class TaskRun implements Run {
     }
     await this.#parts.onStep?.(request, result);
     if (counters.skippedInARow >= mostSkippedInARow) {
+      counters.skippedInARow = 0; // whoever goes on gets as many tries again
       throw new RkifError(
         "NON_FINITE",
         `task "${this.task.name}": ${mostSkippedInARow} steps in a row had a loss or gradient that is not finite ` +
           `(the last: loss ${result.loss}, gradient norm ${result.gradNorm}); nothing was changed by them and the run is kept: ` +
-          `lower the learning rate, or check the data and the checkpoint`,
+          `begin another run with a lower learning rate, or check the data and the checkpoint`,
       );
     }
     return result;

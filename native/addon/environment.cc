@@ -96,8 +96,10 @@ void Environment::settle(napi_env env, napi_value, void* context, void* data) {
       }
     } catch (const Napi::Error& error) {
       settlement.deferred.Reject(error.Value());
+    } catch (...) {
+      settlement.deferred.Reject(make_error(napi, describe(std::current_exception())).Value());
     }
-  } catch (const Napi::Error&) {
+  } catch (...) {
     // A worker that is being terminated can neither resolve nor reject, and nothing may leave a callback of Node's.
   }
 }

@@ -71,8 +71,9 @@ class Handle : public Napi::ObjectWrap<Self> {
   void release() {
     if (!state_) return;
     // Finalizers may run after the environment's own data is gone; `closing_` outlives it.
-    if (!closing_->load()) environment_->enqueue([state = state_]() mutable { state.reset(); });
-    state_.reset();
+    // Moved, not copied: freeing gigabytes is the compute thread's work even where that is idle.
+    std::shared_ptr<State> last = std::move(state_);
+    if (!closing_->load()) environment_->enqueue([state = std::move(last)]() mutable { state.reset(); });
   }
 
   std::shared_ptr<State> state_;

@@ -73,8 +73,8 @@ ModelOptions model_options(const Argument& options) {
   return result;
 }
 
-// A tensor that shares the map's memory where the elements are aligned; copied otherwise. Types the models have no use
-// for stay out.
+// A tensor that shares the map's memory where the elements are aligned; copied otherwise. False for other types than
+// those of weights.
 bool as_tensor(const std::shared_ptr<SafetensorsFile>& file, const StoredTensor& stored, at::Tensor& tensor) {
   at::ScalarType type;
   if (stored.type == "F32")
@@ -121,7 +121,9 @@ Weights open_weights(const std::vector<std::string>& files, const Skipped& skip,
     for (const StoredTensor& stored : file->tensors()) {
       if (left_out != skip.end() && left_out->second.count(stored.name) > 0) continue;
       at::Tensor tensor;
-      if (!as_tensor(file, stored, tensor)) continue;
+      if (!as_tensor(file, stored, tensor))
+        throw CheckpointMismatch(path + ": tensor \"" + stored.name + "\" has type " + stored.type +
+                                 ", expected F32, F16, BF16 or F64");
       if (!weights.emplace(stored.name, tensor).second)
         throw CheckpointInvalid(path + ": tensor \"" + stored.name +
                                 "\" is in an earlier file of this checkpoint as well");

@@ -18,7 +18,7 @@ struct ParameterSlot {
   std::vector<int64_t> shape;
   at::Tensor* tensor;
   Linear* linear = nullptr;    // the layer an adapter may be put on
-  bool small = false;          // norms and tables stay fp32 whatever the base type
+  bool small = false;          // norms, tables and the head stay fp32 whatever the base type
   std::string stored_as = {};  // the name in this checkpoint where it is another one
 };
 

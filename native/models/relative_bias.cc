@@ -20,6 +20,10 @@ RelativeBuckets::RelativeBuckets(bool bidirectional, int64_t buckets, int64_t ma
                                 ": expected at least 4 buckets and a distance above " +
                                 std::to_string(std::max<int64_t>(exact, 1)));
   }
+  if (max_distance > (1 << 20)) {
+    throw std::invalid_argument("relative attention with a maximal distance of " + std::to_string(max_distance) +
+                                ", expected at most " + std::to_string(1 << 20));
+  }
   // Tensor operations and not std::log, in the order of transformers: a logarithm that differs in its last bit can move
   // a distance that lies on the border of two buckets.
   at::Tensor logarithms = at::arange(max_distance + 1, at::kFloat)

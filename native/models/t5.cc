@@ -38,6 +38,7 @@ void check(const T5Config& c, const ModelOptions& options) {
   };
   token("pad_token_id", c.pad_token_id);
   token("decoder_start_token_id", c.decoder_start_token_id);
+  token("eos_token_id", c.eos_token_id);
   double rate = options.base_dropout < 0 ? c.dropout_rate : options.base_dropout;
   if (!(rate >= 0 && rate < 1)) {
     throw std::invalid_argument("T5: the dropout rate is " + std::to_string(rate) + ", expected 0 <= rate < 1");
@@ -76,10 +77,11 @@ void T5::load(const Weights& weights) {
 
   std::vector<int64_t> vocabulary_shape = {config_.vocab_size, config_.d_model};
   std::vector<ParameterSlot> slots;
-  slots.push_back({"shared", vocabulary_shape, &embedding_, nullptr, false, embedding_name});
+  // The matrix that makes the logits stays fp32: rounded to 16 bits, the best of them tie.
+  slots.push_back({"shared", vocabulary_shape, &embedding_, nullptr, config_.tie_word_embeddings, embedding_name});
   encoder_.list(slots);
   decoder_.list(slots);
-  if (!config_.tie_word_embeddings) slots.push_back({"lm_head", vocabulary_shape, &head_.weight});
+  if (!config_.tie_word_embeddings) slots.push_back({"lm_head", vocabulary_shape, &head_.weight, nullptr, true});
 
   FlatParameters flat = install(slots, options_, reader);
   for (const std::string& name : names) {
@@ -187,6 +189,21 @@ LossReport T5::accumulate(const Batch& batch, const AccumulateOptions& options) 
   return report;
 }
 
+std::vector<double> T5::losses_of(const at::Tensor& states, const std::vector<int32_t>& labels,
+                                  const AbortFlag& abort) const {
+  constexpr int64_t kLogits = int64_t{1} << 24;
+  int64_t rows = std::max<int64_t>(64, kLogits / config_.vocab_size);
+  std::vector<double> losses;
+  for (int64_t start = 0; start < states.size(0); start += rows) {
+    check_abort(abort);
+    int64_t count = std::min(rows, states.size(0) - start);
+    std::vector<int32_t> chunk(labels.begin() + start, labels.begin() + start + count);
+    std::vector<double> part = cross_entropy(head(states.narrow(0, start, count)), chunk);
+    losses.insert(losses.end(), part.begin(), part.end());
+  }
+  return losses;
+}
+
 std::vector<double> T5::loss(const Batch& batch, const AbortFlag& abort) {
   c10::InferenceMode inference;
   check(batch);
@@ -197,7 +214,7 @@ std::vector<double> T5::loss(const Batch& batch, const AbortFlag& abort) {
   pass.abort = abort;
   at::Tensor states = decoder_states(batch, pass, Sequences(batch.input_lengths), Sequences(batch.label_lengths));
   std::vector<double> losses =
-      cross_entropy(head(at::index_select(states, 0, index_tensor(targets.rows))), targets.labels);
+      losses_of(at::index_select(states, 0, index_tensor(targets.rows)), targets.labels, abort);
   for (size_t i = 0; i < losses.size(); ++i) sums[targets.records[i]] += losses[i];
   return sums;
 }
@@ -212,7 +229,14 @@ at::Tensor T5::logits(const Batch& batch) {
 void T5::merge_adapter() {
   if (options_.full) throw std::logic_error("there is no adapter to merge: every weight of this model trains");
   if (merged_) throw std::logic_error("the adapter is merged already");
-  for (Linear* layer : adapted_) layer->merge();
+  size_t done = 0;
+  try {
+    for (; done < adapted_.size(); ++done) adapted_[done]->merge();
+  } catch (...) {
+    // Out of memory half-way: all layers or none.
+    while (done > 0) adapted_[--done]->unmerge();
+    throw;
+  }
   merged_ = true;
 }
 

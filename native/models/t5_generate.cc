@@ -49,16 +49,21 @@ std::vector<std::vector<int32_t>> T5::generate(const GenerateOptions& options) {
   pass.abort = options.abort;
   at::Tensor states = encoder_.encode(index_tensor(options.input_ids), prompts, {}, embedding_, pass);
   std::vector<KeyValues> cross = decoder_.cross_keys(states, pass);
-  int64_t capacity = options.max_new_tokens;
+  // Most answers are short: the cache grows as they do.
+  int64_t capacity = std::min<int64_t>(options.max_new_tokens, 16);
   SelfCache cache(config_.num_decoder_layers, prompts.count(), capacity, config_.num_heads * config_.d_kv);
   DecoderInput input;
   input.cache = &cache;
-  input.bias = decoder_.bias(capacity);
+  input.bias = decoder_.bias(options.max_new_tokens);
 
   std::vector<int32_t> active(prompts.count());
   std::iota(active.begin(), active.end(), 0);
   std::vector<int32_t> ids(active.size(), static_cast<int32_t>(config_.decoder_start_token_id));
-  for (int64_t step = 0; step < capacity && !active.empty(); ++step) {
+  for (int64_t step = 0; step < options.max_new_tokens && !active.empty(); ++step) {
+    if (step == capacity) {
+      capacity = std::min(2 * capacity, options.max_new_tokens);
+      cache.grow(capacity);
+    }
     set_step(active, step, capacity, prompts, input);
     input.ids = index_tensor(ids);
     at::Tensor scores = head(decoder_.decode(input, {}, cross, embedding_, pass));
@@ -108,7 +113,7 @@ std::vector<double> T5::score_options(const ScoreOptions& options) {
   DecoderInput input{index_tensor(decoder_ids(options.option_ids, targets)), attention_spans(targets, targets, {}, {}),
                      attention_spans(targets, prompts, options.option_prompts, {}), decoder_.bias(targets.longest)};
   std::vector<double> losses =
-      cross_entropy(head(decoder_.decode(input, states, {}, embedding_, pass)), options.option_ids);
+      losses_of(decoder_.decode(input, states, {}, embedding_, pass), options.option_ids, options.abort);
   for (size_t i = 0; i < sums.size(); ++i) {
     for (int64_t token = 0; token < targets.lengths[i]; ++token) sums[i] -= losses[targets.starts[i] + token];
   }

@@ -37,6 +37,9 @@ class T5 : public Model {
                             const Sequences& targets) const;
   // Logits of the decoder's states, fp32.
   at::Tensor head(const at::Tensor& states) const;
+  // Cross entropy of every row, its logits made by chunks: all at once may be gigabytes.
+  std::vector<double> losses_of(const at::Tensor& states, const std::vector<int32_t>& labels,
+                                const AbortFlag& abort) const;
 
   const T5Config config_;
   const ModelOptions options_;

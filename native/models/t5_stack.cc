@@ -40,10 +40,21 @@ uint32_t site_number(bool decoder, int64_t layer, uint32_t site) {
 
 }  // namespace
 
-SelfCache::SelfCache(int64_t layers, int64_t rows, int64_t capacity, int64_t width) {
+SelfCache::SelfCache(int64_t layers, int64_t rows, int64_t capacity, int64_t width) : rows_(rows) {
   for (int64_t i = 0; i < layers; ++i) {
     layers_.push_back(
         {at::empty({rows * capacity, width}, at::kFloat), at::empty({rows * capacity, width}, at::kFloat)});
+  }
+}
+
+void SelfCache::grow(int64_t capacity) {
+  for (KeyValues& layer : layers_) {
+    for (at::Tensor* stored : {&layer.keys, &layer.values}) {
+      at::Tensor old = stored->view({rows_, -1, stored->size(1)});
+      at::Tensor larger = at::empty({rows_, capacity, stored->size(1)}, stored->options());
+      larger.narrow(1, 0, old.size(1)).copy_(old);
+      *stored = larger.view({rows_ * capacity, -1});
+    }
   }
 }
 

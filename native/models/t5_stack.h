@@ -33,7 +33,10 @@ struct T5Pass {
 // Self-attention's keys and values of a generation: position p of row r at r * capacity + p.
 class SelfCache {
  public:
+  // Room for `capacity` tokens in each of `rows` answers; token t of row r stands at r * capacity + t.
   SelfCache(int64_t layers, int64_t rows, int64_t capacity, int64_t width);
+  // More room; what is stored keeps its places (r, t).
+  void grow(int64_t capacity);
   // Where the next call of store() puts its rows.
   void at_positions(at::Tensor positions) { positions_ = std::move(positions); }
   // Adds this step's keys and values of a layer and returns all of them.
@@ -42,6 +45,7 @@ class SelfCache {
  private:
   std::vector<KeyValues> layers_;
   at::Tensor positions_;
+  int64_t rows_;
 };
 
 struct DecoderInput {
