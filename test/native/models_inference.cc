@@ -45,30 +45,32 @@ std::vector<std::vector<int32_t>> prompts_of(const Batch& batch) {
 }
 
 void check_generation(const T5Config& config) {
+  // Long enough for the cache to grow twice.
+  constexpr int64_t kTokens = 38;
   std::unique_ptr<Model> model = small_model(config, lora_options());
   Batch batch = small_batch();
   GenerateOptions options;
   options.input_ids = batch.input_ids;
   options.input_lengths = batch.input_lengths;
-  options.max_new_tokens = 14;
+  options.max_new_tokens = kTokens;
   std::vector<std::vector<int32_t>> free = model->generate(options);
   std::vector<std::vector<int32_t>> prompts = prompts_of(batch);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    CHECK_EQUAL(free[i].size(), 14u);
-    CHECK(free[i] == generate_slowly(*model, prompts[i], 14, 0, -1));
+    CHECK_EQUAL(free[i].size(), static_cast<size_t>(kTokens));
+    CHECK(free[i] == generate_slowly(*model, prompts[i], kTokens, 0, -1));
   }
   // An end token that some rows reach early: they leave the batch, the others must not notice.
   options.eos_token_id = free[0][4];
   std::vector<std::vector<int32_t>> ended = model->generate(options);
   CHECK(ended[0].size() <= 5);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    CHECK(ended[i] == generate_slowly(*model, prompts[i], 14, 0, options.eos_token_id));
+    CHECK(ended[i] == generate_slowly(*model, prompts[i], kTokens, 0, options.eos_token_id));
   }
   options.min_new_tokens = 8;
   std::vector<std::vector<int32_t>> longer = model->generate(options);
   CHECK(longer[0].size() > 8);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    CHECK(longer[i] == generate_slowly(*model, prompts[i], 14, 8, options.eos_token_id));
+    CHECK(longer[i] == generate_slowly(*model, prompts[i], kTokens, 8, options.eos_token_id));
   }
 }
 
