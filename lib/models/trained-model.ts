@@ -7,6 +7,7 @@ import { loadAddon } from "../native/load.js";
 import { readAdapterConfig, writeAdapterConfig } from "./adapter-config.js";
 import { readCheckpoint } from "./checkpoint-files.js";
 import { readT5Config } from "./config.js";
+import { setThreadsFor } from "./threads.js";
 import { Tokenizer } from "./tokenizer.js";
 
 /** Folder of the small T5 that comes with the package. */
@@ -17,6 +18,8 @@ export interface LoadModelOptions {
   model: string;
   baseType?: "float32" | "bfloat16";
   copyWeights?: boolean;
+  /** Threads of one operation, for the whole process; null or absent: one for a small model, libtorch's choice for others. */
+  threads?: number | null;
   trainable: { kind: "full" } | ({ kind: "lora" } & LoraConfig);
   /** Dropout rate of the base model in training; absent: its config's. */
   baseDropout?: number;
@@ -54,6 +57,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
       `${tokenizer.file} has ${tokenizer.size} entries, but the model's vocabulary is ${config.vocabSize}; expected a tokenizer of this checkpoint`,
     );
   }
+  await setThreadsFor(config, options.threads ?? null);
   const model = await loadAddon().loadModel({
     family: "t5",
     config,

@@ -8,7 +8,6 @@ import type { CycleReport, StepRequest, StepResult } from "../methods/run.js";
 import { createAbortFlag } from "../models/kernels.js";
 import { loadModel, saveTrained, type TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag, LoraConfig, Mask } from "../native/contract.js";
-import { loadAddon } from "../native/load.js";
 import {
   configDifferences,
   findMethod,
@@ -99,11 +98,11 @@ export class Learner {
     try {
       const goesOn = folder.exists;
       const config = goesOn ? agreed(await keptConfig(folder), given, folder) : given!;
-      if (config.threads !== null) loadAddon().setThreads(config.threads);
       const loaded = await loadModel({
         model: config.model,
         baseType: config.baseType,
         copyWeights: config.copyWeights,
+        threads: config.threads,
         trainable: trainableOf(config),
         ...(config.baseDropout === null ? {} : { baseDropout: config.baseDropout }),
       });
