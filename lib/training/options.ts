@@ -96,7 +96,10 @@ export const dataOptions = z.object({
 
 /** Options of how a run is kept and computed; results do not depend on them, but for rounding with `threads`. */
 export const runtimeOptions = z.object({
-  threads: count.nullable().default(null).describe("threads of one operation; null: one for a small model, else libtorch's choice"),
+  threads: count
+    .nullable()
+    .default(null)
+    .describe("threads of one operation; null: one for a small model, else libtorch's choice"),
   saveEvery: count.default(200).describe("optimizer steps between two saves of the run"),
 });
 
