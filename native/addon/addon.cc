@@ -46,6 +46,9 @@ Napi::Object build_info(Napi::Env env) {
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   Environment::create(env);
+  Napi::Object process = env.Global().Get("process").As<Napi::Object>();
+  auto quit = Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::of(info.Env()).quit(); });
+  process.Get("once").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), quit});
   VectorHandle::define(env);
   MaskHandle::define(env);
   AbortHandle::define(env);

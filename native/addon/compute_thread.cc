@@ -33,6 +33,16 @@ void ComputeThread::remove_owner(const void* owner) {
   if (last.joinable()) last.join();
 }
 
+void ComputeThread::drain(const void* owner) {
+  std::deque<Job> dropped;
+  std::unique_lock lock(mutex_);
+  std::deque<Job> kept;
+  for (auto& job : queue_) (job.owner == owner ? dropped : kept).push_back(std::move(job));
+  queue_ = std::move(kept);
+  idle_.wait(lock, [&] { return running_for_ != owner; });
+  lock.unlock();
+}
+
 void ComputeThread::enqueue(const void* owner, std::function<void()> job) {
   {
     std::lock_guard lock(mutex_);

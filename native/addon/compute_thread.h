@@ -19,6 +19,9 @@ class ComputeThread {
   // Drops the owner's waiting jobs, waits for the one that runs, and joins the thread with the last owner.
   void remove_owner(const void* owner);
 
+  // Drops the owner's waiting jobs and waits for the one that runs.
+  void drain(const void* owner);
+
   // `job` must not throw.
   void enqueue(const void* owner, std::function<void()> job);
 

@@ -37,6 +37,13 @@ void Environment::cleanup(napi_async_cleanup_hook_handle handle, void* data) {
   napi_remove_async_cleanup_hook(handle);
 }
 
+void Environment::quit() {
+  closing->store(true);
+  for (auto& weak : flags_)
+    if (auto flag = weak.lock()) flag->store(true);
+  ComputeThread::instance().drain(this);
+}
+
 std::shared_ptr<std::atomic<bool>> Environment::make_flag() {
   std::erase_if(flags_, [](const auto& weak) { return weak.expired(); });
   auto flag = std::make_shared<std::atomic<bool>>(false);

@@ -69,6 +69,9 @@ class Environment {
 
   // Set when the environment goes, so that long work ends at its next check.
   std::shared_ptr<std::atomic<bool>> closing = std::make_shared<std::atomic<bool>>(false);
+  // On the process' "exit" event: Node runs no cleanup hooks on process.exit(), and libtorch's static objects must not
+  // be destroyed under a running job.
+  void quit();
   // A flag that JS can set, and that is set as well when the environment goes.
   std::shared_ptr<std::atomic<bool>> make_flag();
 
