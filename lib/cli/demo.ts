@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { meanMatrix, runDemo, type DemoResult } from "../demo/run-demo.js";
 import { isAborted, RkifError } from "../errors.js";
 import { formatScore, renderTable, type TableFormat } from "../report/table.js";
-import { matrixTable, spread } from "../report/tables.js";
+import { formatSpread, matrixTable } from "../report/tables.js";
 import { Display, interruptSignal } from "./display.js";
 
 export function demoCommand(program: Command): void {
@@ -66,15 +66,11 @@ export function demoText(results: readonly DemoResult[], format: TableFormat): s
     const title = `${method}, mean of seeds ${runs.map(({ seed }) => seed).join(", ")}`;
     return `${format === "markdown" ? `**${title}**\n` : title}\n${matrixTable({ tasks, R: meanMatrix(runs.map(({ matrix }) => matrix)) }, format)}\n`;
   });
-  const cell = (values: (number | null)[]): string => {
-    const { mean, deviation } = spread(values);
-    return deviation === null ? formatScore(mean) : `${formatScore(mean)} ± ${formatScore(deviation)}`;
-  };
   const rows = results.map(({ method, runs }) => [
     method,
-    cell(runs.map(({ matrix }) => matrix.OP)),
-    cell(runs.map(({ matrix }) => matrix.BWT)),
-    cell(runs.map(({ learning }) => learning)),
+    formatSpread(runs.map(({ matrix }) => matrix.OP)),
+    formatSpread(runs.map(({ matrix }) => matrix.BWT)),
+    formatSpread(runs.map(({ learning }) => learning)),
     runs.map(({ matrix }) => formatScore(matrix.OP)).join("  "),
     runs.map(({ matrix }) => formatScore(matrix.BWT)).join("  "),
   ]);

@@ -1,31 +1,17 @@
-import { constants, open } from "node:fs/promises";
 import { RkifError } from "../errors.js";
+import { readRegularFile } from "../models/json-file.js";
 
 /**
  * The text of a UTF-8 file, without a byte order mark.
  * @throws {RkifError} DATA_INVALID where it is missing, unreadable, no regular file or not UTF-8.
  */
 export async function readTextFile(file: string): Promise<string> {
-  return decodeText(file, await readRegularFile(file));
+  return decodeText(file, await readRegularFile(file, "DATA_INVALID"));
 }
 
 /** The error for a file whose content is not as expected. */
 export function invalid(file: string, message: string, cause?: unknown): RkifError {
   return new RkifError("DATA_INVALID", `${file}: ${message}`, cause === undefined ? undefined : { cause });
-}
-
-async function readRegularFile(file: string): Promise<Uint8Array> {
-  let handle;
-  try {
-    // Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
-    handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    if (!(await handle.stat()).isFile()) throw new Error("it is not a regular file");
-    return await handle.readFile();
-  } catch (cause) {
-    throw invalid(file, `cannot be read: ${(cause as Error).message}`, cause);
-  } finally {
-    await handle?.close();
-  }
 }
 
 function decodeText(file: string, bytes: Uint8Array): string {

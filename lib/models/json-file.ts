@@ -15,7 +15,8 @@ export async function readJsonFile(file: string, code: ErrorCode): Promise<unkno
   }
 }
 
-async function readRegularFile(file: string, code: ErrorCode): Promise<Uint8Array> {
+/** A file's bytes. @throws {RkifError} `code` where it is missing, unreadable or no regular file. */
+export async function readRegularFile(file: string, code: ErrorCode): Promise<Uint8Array> {
   let handle;
   try {
     // Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.

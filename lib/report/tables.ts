@@ -66,7 +66,8 @@ export function spread(values: readonly (number | null)[]): {
   return { mean, deviation: Math.sqrt(squares / (n - 1)) };
 }
 
-function formatSpread(values: readonly (number | null)[]): string {
+/** Mean ± standard deviation over seeds, as {@link spread} gives them. */
+export function formatSpread(values: readonly (number | null)[]): string {
   const { mean, deviation } = spread(values);
   return deviation === null ? formatScore(mean) : `${formatScore(mean)} ± ${formatScore(deviation)}`;
 }

@@ -16,14 +16,10 @@ void ComputeThread::add_owner() {
 }
 
 void ComputeThread::remove_owner(const void* owner) {
-  std::deque<Job> dropped;
+  drain(owner);
   std::thread last;
   {
-    std::unique_lock lock(mutex_);
-    std::deque<Job> kept;
-    for (auto& job : queue_) (job.owner == owner ? dropped : kept).push_back(std::move(job));
-    queue_ = std::move(kept);
-    idle_.wait(lock, [&] { return running_for_ != owner; });
+    std::lock_guard lock(mutex_);
     if (--owners_ == 0) {
       ++current_;
       last = std::move(thread_);
@@ -34,13 +30,12 @@ void ComputeThread::remove_owner(const void* owner) {
 }
 
 void ComputeThread::drain(const void* owner) {
-  std::deque<Job> dropped;
+  std::deque<Job> dropped;  // ends after the lock
   std::unique_lock lock(mutex_);
   std::deque<Job> kept;
   for (auto& job : queue_) (job.owner == owner ? dropped : kept).push_back(std::move(job));
   queue_ = std::move(kept);
   idle_.wait(lock, [&] { return running_for_ != owner; });
-  lock.unlock();
 }
 
 void ComputeThread::enqueue(const void* owner, std::function<void()> job) {

@@ -29,9 +29,7 @@ Environment::Environment(Napi::Env env) : env_(env) {
 
 void Environment::cleanup(napi_async_cleanup_hook_handle handle, void* data) {
   auto* environment = static_cast<Environment*>(data);
-  environment->closing->store(true);
-  for (auto& weak : environment->flags_)
-    if (auto flag = weak.lock()) flag->store(true);
+  environment->quit();
   ComputeThread::instance().remove_owner(environment);
   napi_release_threadsafe_function(environment->function_, napi_tsfn_abort);
   napi_remove_async_cleanup_hook(handle);
