@@ -1,5 +1,9 @@
 #include "addon/safetensors_file.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -130,41 +134,118 @@ Napi::Value open_safetensors(const Napi::CallbackInfo& info) {
           });
 }
 
+namespace {
+
+// A tensor whose values are in memory, and what keeps them there.
+struct Source {
+  TensorToWrite tensor;
+  std::shared_ptr<VectorState> vector;
+  int64_t offset = 0;
+  std::vector<float> values;
+};
+
+Source values_source(const Argument& entry) {
+  Source source;
+  source.tensor = {entry["name"].string(), entry["type"].string(), entry["shape"].integers(0)};
+  if (source.tensor.type != "F32" && source.tensor.type != "F16" && source.tensor.type != "BF16")
+    entry["type"].refuse("\"F32\", \"F16\" or \"BF16\"");
+  if (!entry["offset"].missing()) source.offset = entry["offset"].integer(0);
+  int64_t count = elements(source.tensor.shape), available;
+  if (entry["from"].value.IsTypedArray()) {
+    Napi::Float32Array values = entry["from"].float32s();
+    available = static_cast<int64_t>(values.ElementLength());
+    if (count <= available - source.offset)
+      source.values.assign(values.Data() + source.offset, values.Data() + source.offset + count);
+  } else {
+    source.vector = VectorHandle::from(entry["from"]);
+    available = source.vector->length;
+  }
+  if (count > available - source.offset)
+    throw invalid_argument(entry.env(), entry.name + " (\"" + source.tensor.name + "\") needs " +
+                                            std::to_string(count) + " values from " + std::to_string(source.offset) +
+                                            ", its source has " + std::to_string(available));
+  return source;
+}
+
+// scale * B A of two tensors of an open file.
+struct LowRank {
+  std::shared_ptr<SafetensorsFile> file;
+  const StoredTensor* a;
+  const StoredTensor* b;
+  double scale;
+};
+
+LowRank low_rank(const Argument& add, const StoredTensor& to) {
+  LowRank product;
+  product.file = FileHandle::from(add["from"]);
+  product.a = &named(*product.file, add["a"]);
+  product.b = &named(*product.file, add["b"]);
+  product.scale = add["scale"].number();
+  if (to.type != "F32" && to.type != "F16" && to.type != "BF16")
+    throw invalid_argument(add.env(), add.name + ": tensor \"" + to.name + "\" has type " + to.type +
+                                          ", expected F32, F16 or BF16 to add to");
+  const std::vector<int64_t>&a = product.a->shape, &b = product.b->shape, &w = to.shape;
+  if (a.size() != 2 || b.size() != 2 || w.size() != 2 || b[1] != a[0] || b[0] != w[0] || a[1] != w[1])
+    throw invalid_argument(add.env(), add.name + ": \"" + product.b->name + "\" times \"" + product.a->name +
+                                          "\" has not the shape of tensor \"" + to.name + "\"");
+  return product;
+}
+
+at::Tensor matrix(const StoredTensor& stored) {
+  at::Tensor values = at::empty(stored.shape, at::kFloat);
+  convert_to_float(stored, 0, values.numel(), values.data_ptr<float>());
+  return values;
+}
+
+// In fp32 and rounded once, some rows at a time: memory does not grow with the tensor.
+void stream_sum(const StoredTensor& tensor, const LowRank& product, TensorSink& sink) {
+  constexpr int64_t kBlock = 1 << 23;
+  const at::Tensor a = matrix(*product.a), b = matrix(*product.b);
+  const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
+  const int64_t rows_at_once = std::max<int64_t>(1, kBlock / std::max<int64_t>(1, columns));
+  std::vector<float> block(std::min(rows, rows_at_once) * columns);
+  for (int64_t row = 0; row < rows; row += rows_at_once) {
+    const int64_t now = std::min(rows_at_once, rows - row);
+    convert_to_float(tensor, row * columns, now * columns, block.data());
+    at::from_blob(block.data(), {now, columns}).addmm_(b.narrow(0, row, now), a, 1, product.scale);
+    sink.values(block.data(), now * columns);
+  }
+}
+
+// A tensor of an open file, as stored or with a product added.
+TensorToWrite copied(const Argument& entry) {
+  auto file = FileHandle::from(entry["from"]);
+  const StoredTensor& stored = named(*file, entry["tensor"].missing() ? entry["name"] : entry["tensor"]);
+  TensorToWrite tensor{entry["name"].string(), stored.type, stored.shape};
+  if (entry["add"].missing()) {
+    tensor.stream = [file, &stored](TensorSink& sink) {
+      sink.bytes(stored.data, stored.byte_length);
+      file->release_pages(stored);
+    };
+  } else {
+    tensor.stream = [file, &stored, product = low_rank(entry["add"], stored)](TensorSink& sink) {
+      stream_sum(stored, product, sink);
+      file->release_pages(stored);
+    };
+  }
+  return tensor;
+}
+
+bool is_file(const Argument& argument) {
+  return argument.value.IsObject() && argument.value.As<Napi::Object>().CheckTypeTag(&FileHandle::kTag);
+}
+
+}  // namespace
+
 Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
   std::string path = argument(info, 0, "writeSafetensors: path").string();
   Argument list = argument(info, 1, "writeSafetensors: tensors");
   if (!list.value.IsArray()) list.refuse("an array of tensors");
-
-  struct Source {
-    TensorToWrite tensor;
-    std::shared_ptr<VectorState> vector;
-    int64_t offset = 0;
-    std::vector<float> values;
-  };
   auto sources = std::make_shared<std::vector<Source>>();
   Napi::Array array = list.value.As<Napi::Array>();
   for (uint32_t i = 0; i < array.Length(); ++i) {
     Argument entry{list.name + "[" + std::to_string(i) + "]", array.Get(i)};
-    Source source;
-    source.tensor = {entry["name"].string(), entry["type"].string(), entry["shape"].integers(0), nullptr};
-    if (source.tensor.type != "F32" && source.tensor.type != "F16" && source.tensor.type != "BF16")
-      entry["type"].refuse("\"F32\", \"F16\" or \"BF16\"");
-    if (!entry["offset"].missing()) source.offset = entry["offset"].integer(0);
-    int64_t count = elements(source.tensor.shape), available;
-    if (entry["from"].value.IsTypedArray()) {
-      Napi::Float32Array values = entry["from"].float32s();
-      available = static_cast<int64_t>(values.ElementLength());
-      if (count <= available - source.offset)
-        source.values.assign(values.Data() + source.offset, values.Data() + source.offset + count);
-    } else {
-      source.vector = VectorHandle::from(entry["from"]);
-      available = source.vector->length;
-    }
-    if (count > available - source.offset)
-      throw invalid_argument(info.Env(), entry.name + " (\"" + source.tensor.name + "\") needs " +
-                                             std::to_string(count) + " values from " + std::to_string(source.offset) +
-                                             ", its source has " + std::to_string(available));
-    sources->push_back(std::move(source));
+    sources->push_back(is_file(entry["from"]) ? Source{copied(entry), nullptr, 0, {}} : values_source(entry));
   }
   std::map<std::string, std::string> metadata;
   Argument pairs = argument(info, 2, "writeSafetensors: metadata");
@@ -181,7 +262,8 @@ Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
           [path, sources, metadata] {
             std::vector<TensorToWrite> tensors;
             for (Source& source : *sources) {
-              source.tensor.values = source.vector ? source.vector->data() + source.offset : source.values.data();
+              if (!source.tensor.stream)
+                source.tensor.values = source.vector ? source.vector->data() + source.offset : source.values.data();
               tensors.push_back(source.tensor);
             }
             rkif::write_safetensors(path, tensors, metadata);

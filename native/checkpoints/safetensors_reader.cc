@@ -81,6 +81,16 @@ class Data {
     return static_cast<const std::byte*>(address) + offset;
   }
 
+  // Only whole pages, and only of a map: memory of its own would be lost.
+  void release(const std::byte* begin, size_t length) const {
+    if (!map_) return;
+    static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(begin) + length) / page * page;
+    // Advice: where it is not taken, nothing is wrong.
+    if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+  }
+
   const std::byte* copy(int fd, size_t offset, size_t file_length) {
     copied_.reset(new std::byte[file_length - offset]);  // not zeroed first, as make_unique would
     read_exactly(fd, offset, file_length - offset, copied_.get());
@@ -114,6 +124,7 @@ class OpenFile final : public SafetensorsFile {
     }
     return *found->second;
   }
+  void release_pages(const StoredTensor& tensor) const override { data_.release(tensor.data, tensor.byte_length); }
 
  private:
   void load(bool copy) {

@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,9 +55,18 @@ size_t element_count(const std::string& path, const TensorToWrite& tensor) {
       refuse(path, "tensor " + quoted(tensor.name) + " has an impossible shape");
     }
   }
-  if (count > SIZE_MAX / sizeof(float)) refuse(path, "tensor " + quoted(tensor.name) + " has an impossible shape");
+  if (count > SIZE_MAX / 64) refuse(path, "tensor " + quoted(tensor.name) + " has an impossible shape");
   return count;
 }
+
+size_t byte_length(const std::string& path, const TensorToWrite& tensor) {
+  const size_t bits = element_count(path, tensor) * element_bits(tensor.type);
+  if (bits % 8 != 0) refuse(path, "tensor " + quoted(tensor.name) + " does not end at a whole byte");
+  return bits / 8;
+}
+
+// The types that values are rounded to.
+bool is_rounded_to(std::string_view type) { return type == "F32" || type == "F16" || type == "BF16"; }
 
 void check(const std::string& path, const std::vector<TensorToWrite>& tensors,
            const std::map<std::string, std::string>& metadata) {
@@ -68,11 +78,11 @@ void check(const std::string& path, const std::vector<TensorToWrite>& tensors,
     check_text(tensor.name);
     if (tensor.name == "__metadata__") refuse(path, "a tensor cannot be named \"__metadata__\"");
     if (!names.insert(tensor.name).second) refuse(path, "tensor " + quoted(tensor.name) + " is given twice");
-    if (tensor.type != "F32" && tensor.type != "F16" && tensor.type != "BF16") {
-      refuse(path,
-             "tensor " + quoted(tensor.name) + " has type " + quoted(tensor.type) + ", expected F32, F16 or BF16");
+    if (tensor.stream ? element_bits(tensor.type) == 0 : !is_rounded_to(tensor.type)) {
+      refuse(path, "tensor " + quoted(tensor.name) + " has type " + quoted(tensor.type) + ", expected " +
+                       (tensor.stream ? known_types() : "F32, F16 or BF16"));
     }
-    if (element_count(path, tensor) > 0 && tensor.values == nullptr) {
+    if (byte_length(path, tensor) > 0 && !tensor.values && !tensor.stream) {
       refuse(path, "tensor " + quoted(tensor.name) + " has no values");
     }
   }
@@ -103,7 +113,7 @@ std::string build_header(const std::string& path, const std::vector<const Tensor
       text += std::to_string(tensor->shape[i]);
     }
     const size_t begin = offset;
-    if (__builtin_add_overflow(offset, element_count(path, *tensor) * element_size(tensor->type), &offset)) {
+    if (__builtin_add_overflow(offset, byte_length(path, *tensor), &offset)) {
       refuse(path, "the tensors have more than 2^64 - 1 bytes");
     }
     text += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(offset) + "]}";
@@ -180,20 +190,54 @@ class TemporaryFile {
   bool placed_ = false;
 };
 
-void write_values(TemporaryFile& file, const float* values, size_t count, std::string_view type) {
-  if (type == "F32") return file.write(values, count * sizeof(float));
-  std::vector<uint16_t> part(std::min<size_t>(count, 1 << 18));
-  for (size_t done = 0; done < count;) {
-    const size_t now = std::min(part.size(), count - done);
-    if (type == "BF16") {
-      std::transform(values + done, values + done + now, part.begin(), float_to_bfloat16);
-    } else {
-      std::transform(values + done, values + done + now, part.begin(), float_to_half);
-    }
-    file.write(part.data(), now * sizeof(uint16_t));
-    done += now;
+// Rounds what is given as fp32, and counts.
+class FileSink final : public TensorSink {
+ public:
+  FileSink(TemporaryFile& file, const TensorToWrite& tensor, size_t length)
+      : file_(file), tensor_(tensor), left_(length) {}
+
+  void values(const float* values, size_t count) override {
+    if (!is_rounded_to(tensor_.type)) throw std::logic_error("values cannot be rounded to " + tensor_.type);
+    if (tensor_.type == "F32") return put(values, count * sizeof(float));
+    if (tensor_.type == "BF16") return put_rounded(values, count, [](float value) { return float_to_bfloat16(value); });
+    put_rounded(values, count, [](float value) { return float_to_half(value); });
   }
-}
+
+  void bytes(const std::byte* data, size_t length) override { put(data, length); }
+
+  void finish() const {
+    if (left_ != 0)
+      throw std::logic_error("tensor " + quoted(tensor_.name) + " lacks " + std::to_string(left_) + " bytes");
+  }
+
+ private:
+  static constexpr size_t kPart = 1 << 22;
+  static constexpr int64_t kGrain = 1 << 16;
+
+  template <typename Round>
+  void put_rounded(const float* values, size_t count, Round round) {
+    part_.resize(std::min(count, kPart));
+    for (size_t done = 0; done < count;) {
+      const size_t now = std::min(kPart, count - done);
+      at::parallel_for(0, static_cast<int64_t>(now), kGrain, [&](int64_t begin, int64_t end) {
+        std::transform(values + done + begin, values + done + end, part_.data() + begin, round);
+      });
+      put(part_.data(), now * sizeof(uint16_t));
+      done += now;
+    }
+  }
+
+  void put(const void* data, size_t length) {
+    if (length > left_) throw std::logic_error("tensor " + quoted(tensor_.name) + " gives more than its shape holds");
+    file_.write(data, length);
+    left_ -= length;
+  }
+
+  TemporaryFile& file_;
+  const TensorToWrite& tensor_;
+  size_t left_;
+  std::vector<uint16_t> part_;
+};
 
 }  // namespace
 
@@ -206,13 +250,19 @@ void write_safetensors(const std::string& path, const std::vector<TensorToWrite>
   std::vector<const TensorToWrite*> order;
   for (const TensorToWrite& tensor : tensors) order.push_back(&tensor);
   std::stable_sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) {
-    return element_size(a->type) > element_size(b->type);
+    return element_bits(a->type) > element_bits(b->type);
   });
   const std::string header = build_header(path, order, metadata);
   TemporaryFile file(path);
   file.write(header.data(), header.size());
   for (const TensorToWrite* tensor : order) {
-    write_values(file, tensor->values, element_count(path, *tensor), tensor->type);
+    FileSink sink(file, *tensor, byte_length(path, *tensor));
+    if (tensor->stream) {
+      tensor->stream(sink);
+    } else {
+      sink.values(tensor->values, element_count(path, *tensor));
+    }
+    sink.finish();
   }
   file.put_in_place();
 }

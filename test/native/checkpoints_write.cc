@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <cstring>
+#include <stdexcept>
 #include <system_error>
 
 #include "check.h"
@@ -65,6 +66,76 @@ TEST("checkpoints: writer: what is written is read back, and the same input give
   }
 }
 
+TEST("checkpoints: writer: streamed tensors of any stored type, the larger elements first") {
+  const Folder folder;
+  const std::string path = folder / "out";
+  const auto bytes_of = [](const std::string& data) {
+    return [data](TensorSink& sink) {
+      // In two pieces, the first odd.
+      sink.bytes(reinterpret_cast<const std::byte*>(data.data()), 1);
+      sink.bytes(reinterpret_cast<const std::byte*>(data.data()) + 1, data.size() - 1);
+    };
+  };
+  std::vector<float> many(9'000'000);  // more than the 16-bit path rounds at once
+  for (size_t i = 0; i < many.size(); ++i) many[i] = static_cast<float>(i % 256);
+  write_safetensors(path,
+                    {{"u8", "U8", {3}, nullptr, bytes_of("abc")},
+                     {"f4", "F4", {2, 2}, nullptr, bytes_of("xy")},
+                     {"bf16",
+                      "BF16",
+                      {9, 1'000'000},
+                      nullptr,
+                      [&](TensorSink& sink) {
+                        sink.values(many.data(), 5);
+                        sink.values(many.data() + 5, many.size() - 5);
+                      }},
+                     {"i64", "I64", {1}, nullptr, bytes_of("12345678")}},
+                    {});
+  const auto file = SafetensorsFile::open(path);
+  std::string order;
+  for (const StoredTensor& tensor : file->tensors()) order += tensor.name + " ";
+  CHECK_EQUAL(order, "i64 bf16 u8 f4 ");
+  const auto stored = [&](const std::string& name) {
+    const StoredTensor& tensor = file->find(name);
+    return std::string(reinterpret_cast<const char*>(tensor.data), tensor.byte_length);
+  };
+  CHECK_EQUAL(stored("i64"), "12345678");
+  CHECK_EQUAL(stored("u8"), "abc");
+  CHECK_EQUAL(stored("f4"), "xy");
+  std::vector<float> back(many.size());
+  const StoredTensor& rounded = file->find("bf16");
+  convert_to_float(rounded, 0, 9'000'000, back.data());
+  CHECK(back == many);
+  // Pages that were given back are read again.
+  file->release_pages(rounded);
+  convert_to_float(rounded, 0, 9'000'000, back.data());
+  CHECK(back == many);
+}
+
+TEST("checkpoints: released pages of a copied file keep their values") {
+  const Folder folder;
+  const std::vector<float> values(50'000, 7.0f);
+  write_safetensors(folder / "w", {{"w", "F32", {50'000}, values.data()}}, {});
+  const auto file = SafetensorsFile::open(folder / "w", true);
+  file->release_pages(file->find("w"));
+  std::vector<float> back(values.size());
+  convert_to_float(file->find("w"), 0, 50'000, back.data());
+  CHECK(back == values);
+}
+
+TEST("checkpoints: writer: a stream that gives too little, too much or what its type cannot hold leaves no file") {
+  const Folder folder;
+  const float values[] = {1, 2, 3};
+  const auto refused = [&](const std::string& type, size_t count, const std::string& part) {
+    const auto give = [&](TensorSink& sink) { sink.values(values, count); };
+    CHECK_THROWS((write_safetensors(folder / "out", {{"w", type, {2}, nullptr, give}}, {}), 0), std::logic_error, part);
+    CHECK_EQUAL(folder.count(), 0u);
+  };
+  refused("F32", 1, "tensor \"w\" lacks 4 bytes");
+  refused("BF16", 3, "tensor \"w\" gives more than its shape holds");
+  refused("I32", 2, "values cannot be rounded to I32");
+}
+
 TEST("checkpoints: writer: readers of the old file keep the old content") {
   const Folder folder;
   const std::string path = folder / "model.safetensors";
@@ -109,6 +180,9 @@ TEST("checkpoints: writer: refuses what the format cannot hold, before anything 
   };
   refused({{"a", "F32", {1}, &value}, {"a", "F32", {1}, &value}}, "tensor \"a\" is given twice");
   refused({{"a", "F64", {1}, &value}}, "has type \"F64\", expected F32, F16 or BF16");
+  const auto nothing = [](TensorSink&) {};
+  refused({{"a", "F128", {1}, nullptr, nothing}}, "has type \"F128\", expected F64, F32");
+  refused({{"a", "F4", {3}, nullptr, nothing}}, "tensor \"a\" does not end at a whole byte");
   refused({{"a", "F32", {-1}, &value}}, "has an impossible shape");
   refused({{"a", "F32", {INT64_MAX, 4}, &value}}, "has an impossible shape");
   refused({{"a", "F32", {1}, nullptr}}, "tensor \"a\" has no values");
