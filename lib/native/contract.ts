@@ -158,6 +158,9 @@ export interface TensorLayout {
   readonly offset: number;
 }
 
+/** Activations by their names here: "gelu" is exact, "gelu_new" the tanh approximation. */
+export type Activation = "relu" | "gelu" | "gelu_new" | "silu";
+
 /** T5's hyperparameters, resolved from either form of config.json. */
 export interface T5Config {
   vocabSize: number;
@@ -171,49 +174,132 @@ export interface T5Config {
   relativeAttentionMaxDistance: number;
   layerNormEpsilon: number;
   dropoutRate: number;
-  /** "relu": wi; "gelu_new" / "silu" gated: wi_0, wi_1. */
-  activation: "relu" | "gelu" | "gelu_new" | "silu";
+  activation: Activation;
+  /** False: wi; true: wi_0, wi_1. */
   gated: boolean;
   /** True: the head is the embedding; a "lm_head.weight" in the file is then unexpected unless equal. */
   tieWordEmbeddings: boolean;
   /** Multiply the decoder's output by dModel ** -0.5 before the head. */
   scaleDecoderOutputs: boolean;
   padTokenId: number;
-  eosTokenId: number;
   decoderStartTokenId: number;
 }
 
-export interface LoraConfig {
-  r: number;
-  alpha: number;
-  dropout: number;
-  /** scale = alpha / sqrt(r) instead of alpha / r. */
-  rsLora: boolean;
-  /** Names of modules as PEFT matches them: equal to the module's path or its last components ("q", "SelfAttention.q"). */
-  targetModules: string[];
+/** Rotary position embedding (Su et al., arXiv 2104.09864) and how its frequencies are scaled for longer texts. */
+export interface RopeConfig {
+  theta: number;
+  scaling:
+    | null
+    /** Positions divided by `factor`. */
+    | { type: "linear"; factor: number }
+    /** NTK-aware: theta grows with the longest sequence of a call beyond `maxPositions`. */
+    | { type: "dynamic"; factor: number; maxPositions: number }
+    /** Llama 3.1: low frequencies divided by `factor`, high ones kept, a ramp between. */
+    | {
+        type: "llama3";
+        factor: number;
+        lowFreqFactor: number;
+        highFreqFactor: number;
+        originalMaxPositions: number;
+      };
 }
 
-export interface ModelOptions {
-  family: "t5";
-  config: T5Config;
+/** LLaMA, Mistral, Qwen 2, Qwen 3: pre-norm decoders with rotary positions and a gated feed-forward layer. */
+export interface DecoderConfig {
+  vocabSize: number;
+  hiddenSize: number;
+  intermediateSize: number;
+  numLayers: number;
+  numHeads: number;
+  /** Divides `numHeads`; groups of heads share keys and values. */
+  numKeyValueHeads: number;
+  /** Even. Need not be hiddenSize / numHeads. */
+  headSize: number;
+  normEpsilon: number;
+  activation: Activation;
+  rope: RopeConfig;
+  /** Per layer: how many of the last positions, its own included, a token attends to; null: all before it. */
+  slidingWindows: (number | null)[];
+  /** RMS norm of every head's query and key before the rotation (Qwen 3). */
+  queryKeyNorm: boolean;
+  /** Biases of the q, k, v projections; of the o projection; of the feed-forward layers. */
+  queryKeyValueBias: boolean;
+  outputBias: boolean;
+  mlpBias: boolean;
+  attentionDropout: number;
+  tieWordEmbeddings: boolean;
+}
+
+/** BERT, RoBERTa, DistilBERT: post-norm encoders whose mean-pooled, normalised states are compared by cosine. */
+export interface EncoderConfig {
+  /** How the checkpoint names its tensors. */
+  naming: "bert" | "roberta" | "distilbert";
+  vocabSize: number;
+  hiddenSize: number;
+  intermediateSize: number;
+  numLayers: number;
+  numHeads: number;
+  /** Rows of the position table. */
+  maxPositions: number;
+  /** Row of the first token: 0, RoBERTa: padding id + 1. */
+  firstPosition: number;
+  /** Rows of the token type table; 0: there is none (DistilBERT). All tokens have type 0. */
+  typeVocabSize: number;
+  normEpsilon: number;
+  activation: Activation;
+  hiddenDropout: number;
+  attentionDropout: number;
+  /** Logits are this times the cosine similarity of text and label. */
+  similarityScale: number;
+}
+
+/** A family with its hyperparameters. */
+export type ModelFamily =
+  | { family: "t5"; config: T5Config }
+  | { family: "decoder"; config: DecoderConfig }
+  | { family: "encoder"; config: EncoderConfig };
+
+/** A linear layer that gets a low-rank adapter: y = W x + scale * B (A x). */
+export interface AdaptedModule {
+  /** Its path, as `linearModules` lists them. */
+  module: string;
+  r: number;
+  /** alpha / r, or alpha / sqrt(r) for rsLoRA. */
+  scale: number;
+}
+
+/**
+ * Types of the frozen base weights in memory. With "bfloat16", linear layers take their input and give their output rounded to it.
+ * "int8": one scale for each output of a linear layer, quantised at load; the layer computes as with "bfloat16", its weights
+ * dequantised a block at a time. Embeddings are then bfloat16. The head, norms, attention, the adapter and the loss are fp32
+ * whatever the type.
+ */
+export type BaseType = "float32" | "bfloat16" | "int8";
+
+export type ModelOptions = ModelFamily & {
   /** Safetensors files that together hold the weights. */
   files: string[];
   /** By file, tensors in it that are not the checkpoint's (a shard may hold more than its index says). */
   skip?: Record<string, string[]>;
+  baseType: BaseType;
   /**
-   * Type of the frozen base weights in memory. With "bfloat16", linear layers take their input and give their output rounded to it; the
-   * head, norms, attention, the adapter and the loss are fp32 either way.
+   * What trains: an adapter (its tensors in the order of `linearModules`, whatever the order of `modules`; none: nothing trains), or
+   * every weight (then `baseType` must be "float32").
    */
-  baseType: "float32" | "bfloat16";
-  /** What trains: an adapter, or every weight (then `baseType` must be "float32"). */
-  trainable: ({ kind: "lora" } & LoraConfig) | { kind: "full" };
-  /** Overrides the config's dropout rate in training. */
+  trainable: { kind: "lora"; dropout: number; modules: AdaptedModule[] } | { kind: "full" };
+  /** Overrides the config's dropout rates in training. */
   baseDropout?: number;
   /** Read all weights at load instead of mapping the files. */
   copyWeights?: boolean;
-}
+};
 
-/** Records laid end to end. Labels of -100 are not predicted. */
+/**
+ * Records laid end to end. Labels of -100 are not predicted.
+ * T5: `inputIds` are the encoder's, `labels` the decoder's targets.
+ * Decoder: `labels` run parallel to `inputIds` (`labelLengths` equal `inputLengths`): the label at a position is predicted from the
+ * tokens before it, so a record's first label never is.
+ * Encoder: every record has one label, the index of its candidate; the candidates are texts of their own.
+ */
 export interface PackedBatch {
   inputIds: Int32Array;
   /** Tokens of each record; every one at least 1. */
@@ -222,6 +308,9 @@ export interface PackedBatch {
   labelLengths: Int32Array;
   /** One key per record, so that dropout belongs to the record wherever it stands in a batch. */
   recordKeys: Uint32Array;
+  /** Encoder only: the candidates' tokens end to end, and the tokens of each. */
+  candidateIds?: Int32Array;
+  candidateLengths?: Int32Array;
 }
 
 /** The counters that dropout is a function of. */
@@ -248,14 +337,27 @@ export interface LossReport {
   labelTokens: number;
 }
 
+export interface Sampling {
+  /** Above 0; logits are divided by it. */
+  temperature: number;
+  /** Above 0, at most 1: the most probable tokens that together reach this probability are drawn from. */
+  topP: number;
+  /** Draws are a function of it, the prompt's index and the position. */
+  seed: number;
+}
+
 export interface GenerateOptions {
   inputIds: Int32Array;
   inputLengths: Int32Array;
   maxNewTokens: number;
-  /** The end token cannot be chosen for the first n new tokens. Default 0. */
+  /** The end tokens cannot be chosen for the first n new tokens. Default 0. */
   minNewTokens?: number;
-  /** null: never stop before maxNewTokens. Default: the config's. */
-  eosTokenId?: number | null;
+  /** A sequence ends with any of these; empty: only at `maxNewTokens`. */
+  endTokenIds: number[];
+  /** Absent: the best token is taken (greedy). */
+  sampling?: Sampling;
+  /** Told the new token of every sequence still growing, after each step: the prompts' indices and their tokens. */
+  onTokens?: (prompts: Int32Array, tokens: Int32Array) => void;
   abort?: AbortFlag;
 }
 
@@ -270,6 +372,12 @@ export interface ScoreOptions {
   abort?: AbortFlag;
 }
 
+export interface EmbedOptions {
+  inputIds: Int32Array;
+  inputLengths: Int32Array;
+  abort?: AbortFlag;
+}
+
 export interface Model extends Disposable {
   /** The tensors of the flat vector: adapter tensors in PEFT's state-dict order, or all weights. */
   readonly layout: TensorLayout[];
@@ -280,12 +388,17 @@ export interface Model extends Disposable {
   accumulate(batch: PackedBatch, options: AccumulateOptions): Promise<LossReport>;
   /** Per record: sum of the cross entropies over its label tokens. No dropout, no gradients. */
   loss(batch: PackedBatch, abort?: AbortFlag): Promise<Float64Array>;
-  /** Logits at every label position, [label tokens (also of -100 labels), vocabulary] row by row. No dropout. */
+  /**
+   * No dropout, row by row. T5: logits at every label position, also of -100 labels, [label tokens, vocabulary]. Decoder: what follows
+   * every input token, [input tokens, vocabulary]. Encoder: [records, candidates].
+   */
   logits(batch: PackedBatch): Promise<Float32Array>;
-  /** Greedy generation: the new tokens of each prompt, up to and including the end token. */
+  /** The new tokens of each prompt, up to and including the end token. Not with an encoder (INVALID_ARGUMENT). */
   generate(options: GenerateOptions): Promise<Int32Array[]>;
-  /** Sum of log p(token | prompt, earlier option tokens) for each option. */
+  /** Sum of log p(token | prompt, earlier option tokens) for each option. Not with an encoder (INVALID_ARGUMENT). */
   scoreOptions(options: ScoreOptions): Promise<Float64Array>;
+  /** Encoder only: the mean of every text's states, scaled to length 1, [texts, hiddenSize]. No dropout. */
+  embed(texts: EmbedOptions): Promise<Float32Array>;
   /**
    * Folds the adapter into the base weights (rounded to `baseType`). Until unmerged, training is refused, and changes of the parameters
    * have no effect on what the model computes. LoRA only.
@@ -328,6 +441,26 @@ export interface TensorToWrite {
   offset?: number;
 }
 
+/** A tensor of an open file under a name of its own choice: its bytes as they are stored, whatever the type. */
+export interface TensorToCopy {
+  name: string;
+  from: SafetensorsFile;
+  /** Its name in the file; default `name`. */
+  tensor?: string;
+  /** Added to it in fp32; the sum is rounded once to the stored type, which must be F32, F16 or BF16. */
+  add?: LowRankProduct;
+}
+
+/** scale * B A, of two tensors of an open file. */
+export interface LowRankProduct {
+  from: SafetensorsFile;
+  /** Name of A, [r, in]. */
+  a: string;
+  /** Name of B, [out, r]. */
+  b: string;
+  scale: number;
+}
+
 export interface Addon {
   readonly build: BuildInfo;
   /** Threads used inside one operation, 1..1024. Takes effect for the work enqueued after it. */
@@ -365,8 +498,17 @@ export interface Addon {
   /** Norm, clip, AdamW and, where asked, importance. Nothing changes where a gradient is not finite. */
   adamwStep(vectors: AdamWVectors, options: AdamWOptions): Promise<StepReport>;
 
+  /** Paths of the linear layers an adapter can be put on, in the order of the Hugging Face state dict; the head is none of them. */
+  linearModules(model: ModelFamily): string[];
   loadModel(options: ModelOptions): Promise<Model>;
   openSafetensors(path: string): Promise<SafetensorsFile>;
-  /** Writes beside `path` and renames; a reader of the old file keeps the old content. */
-  writeSafetensors(path: string, tensors: TensorToWrite[], metadata?: Record<string, string>): Promise<void>;
+  /**
+   * Writes beside `path` and renames; a reader of the old file keeps the old content. Tensors of files go through tensor by tensor, so
+   * that a checkpoint larger than the memory can be copied.
+   */
+  writeSafetensors(
+    path: string,
+    tensors: (TensorToWrite | TensorToCopy)[],
+    metadata?: Record<string, string>,
+  ): Promise<void>;
 }

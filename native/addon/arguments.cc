@@ -91,6 +91,14 @@ std::vector<int64_t> Argument::integers(int64_t low) const {
   return result;
 }
 
+std::vector<Argument> Argument::elements() const {
+  if (value.IsEmpty() || !value.IsArray()) refuse("an array");
+  Napi::Array array = value.As<Napi::Array>();
+  std::vector<Argument> result;
+  for (uint32_t i = 0; i < array.Length(); ++i) result.push_back({name + "[" + std::to_string(i) + "]", array.Get(i)});
+  return result;
+}
+
 std::vector<double> Argument::numbers() const {
   if (value.IsEmpty() || !value.IsArray()) refuse("an array of numbers");
   Napi::Array array = value.As<Napi::Array>();

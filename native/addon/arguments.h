@@ -29,6 +29,7 @@ struct Argument {
   int64_t integer(int64_t low, int64_t high = kMaxSafeInteger) const;
   bool boolean() const;
   std::string string() const;
+  std::vector<Argument> elements() const;  // of an array
   std::vector<std::string> strings() const;
   std::vector<int64_t> integers(int64_t low) const;
   std::vector<double> numbers() const;

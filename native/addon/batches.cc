@@ -9,14 +9,13 @@ namespace rkif::addon {
 
 namespace {
 
-std::vector<int32_t> read_ids(const Argument& argument, int64_t vocab_size, bool labels) {
+std::vector<int32_t> read_ids(const Argument& argument, int64_t count, bool labels, const char* what = "a token") {
   std::vector<int32_t> ids = argument.int32s();
   for (size_t i = 0; i < ids.size(); ++i)
-    if ((ids[i] < 0 || ids[i] >= vocab_size) && !(labels && ids[i] == -100))
+    if ((ids[i] < 0 || ids[i] >= count) && !(labels && ids[i] == -100))
       throw invalid_argument(argument.env(), argument.name + "[" + std::to_string(i) + "] is " +
-                                                 std::to_string(ids[i]) +
-                                                 ", expected a token id below the vocabulary size " +
-                                                 std::to_string(vocab_size) + (labels ? ", or -100" : ""));
+                                                 std::to_string(ids[i]) + ", expected " + what + "'s number below " +
+                                                 std::to_string(count) + (labels ? ", or -100" : ""));
   return ids;
 }
 
@@ -48,11 +47,18 @@ void not_empty(const Argument& argument, size_t count) {
 
 }  // namespace
 
-Batch read_batch(const Argument& batch, int64_t vocab_size) {
+Batch read_batch(const Argument& batch, const BatchLimits& limits) {
   Batch result;
-  result.input_ids = read_ids(batch["inputIds"], vocab_size, false);
+  result.input_ids = read_ids(batch["inputIds"], limits.vocab_size, false);
   result.input_lengths = read_lengths(batch["inputLengths"], result.input_ids.size(), "inputIds");
-  result.labels = read_ids(batch["labels"], vocab_size, true);
+  int64_t labels = limits.vocab_size;
+  if (limits.encoder) {
+    result.candidate_ids = read_ids(batch["candidateIds"], limits.vocab_size, false);
+    result.candidate_lengths = read_lengths(batch["candidateLengths"], result.candidate_ids.size(), "candidateIds");
+    not_empty(batch["candidateLengths"], result.candidate_lengths.size());
+    labels = static_cast<int64_t>(result.candidate_lengths.size());
+  }
+  result.labels = read_ids(batch["labels"], labels, true, limits.encoder ? "a candidate" : "a token");
   result.label_lengths = read_lengths(batch["labelLengths"], result.labels.size(), "labels");
   result.record_keys = batch["recordKeys"].uint32s();
   not_empty(batch["inputLengths"], result.input_lengths.size());
@@ -61,25 +67,41 @@ Batch read_batch(const Argument& batch, int64_t vocab_size) {
   return result;
 }
 
-GenerateOptions read_generate_options(const Argument& options, int64_t vocab_size, int64_t default_eos) {
+PackedTexts read_texts(const Argument& texts, int64_t vocab_size) {
+  PackedTexts result;
+  result.ids = read_ids(texts["inputIds"], vocab_size, false);
+  result.lengths = read_lengths(texts["inputLengths"], result.ids.size(), "inputIds");
+  not_empty(texts["inputLengths"], result.lengths.size());
+  return result;
+}
+
+GenerateOptions read_generate_options(const Argument& options, int64_t vocab_size) {
   GenerateOptions result;
-  result.input_ids = read_ids(options["inputIds"], vocab_size, false);
-  result.input_lengths = read_lengths(options["inputLengths"], result.input_ids.size(), "inputIds");
-  not_empty(options["inputLengths"], result.input_lengths.size());
+  PackedTexts prompts = read_texts(options, vocab_size);
+  result.input_ids = std::move(prompts.ids);
+  result.input_lengths = std::move(prompts.lengths);
   result.max_new_tokens = options["maxNewTokens"].integer(1);
   if (!options["minNewTokens"].missing()) result.min_new_tokens = options["minNewTokens"].integer(0);
-  Argument eos = options["eosTokenId"];
-  result.eos_token_id = eos.missing() ? default_eos : eos.value.IsNull() ? -1 : eos.integer(0);
-  if (result.eos_token_id >= vocab_size) eos.refuse("an id below the vocabulary size " + std::to_string(vocab_size));
+  for (const Argument& end : options["endTokenIds"].elements()) {
+    result.end_token_ids.push_back(static_cast<int32_t>(end.integer(0, vocab_size - 1)));
+  }
+  Argument sampling = options["sampling"];
+  if (!sampling.missing()) {
+    result.sampling = Sampling{sampling["temperature"].number(), sampling["topP"].number(),
+                               static_cast<uint64_t>(sampling["seed"].integer(0))};
+    if (!(result.sampling->temperature > 0)) sampling["temperature"].refuse("a number above 0");
+    double top_p = result.sampling->top_p;
+    if (!(top_p > 0 && top_p <= 1)) sampling["topP"].refuse("a number above 0 and at most 1");
+  }
   result.abort = AbortHandle::optional(options["abort"]);
   return result;
 }
 
 ScoreOptions read_score_options(const Argument& options, int64_t vocab_size) {
   ScoreOptions result;
-  result.input_ids = read_ids(options["inputIds"], vocab_size, false);
-  result.input_lengths = read_lengths(options["inputLengths"], result.input_ids.size(), "inputIds");
-  not_empty(options["inputLengths"], result.input_lengths.size());
+  PackedTexts prompt_texts = read_texts(options, vocab_size);
+  result.input_ids = std::move(prompt_texts.ids);
+  result.input_lengths = std::move(prompt_texts.lengths);
   result.option_ids = read_ids(options["optionIds"], vocab_size, false);
   result.option_lengths = read_lengths(options["optionLengths"], result.option_ids.size(), "optionIds");
   not_empty(options["optionLengths"], result.option_lengths.size());

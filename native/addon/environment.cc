@@ -18,7 +18,7 @@ Environment& Environment::create(Napi::Env env) {
 
 Environment::Environment(Napi::Env env) : env_(env) {
   Napi::String name = Napi::String::New(env, "recurrent-kif");
-  check(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, &Environment::settle,
+  check(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, &Environment::receive,
                                         &function_),
         "napi_create_threadsafe_function");
   // An idle addon must not keep the process alive; open promises do.
@@ -79,19 +79,40 @@ void Environment::start(std::shared_ptr<Settlement> settlement) {
       }
     }
     // The last reference travels, so that the settlement ends on the environment's thread.
-    auto* data = new std::shared_ptr<Settlement>(std::move(settlement));
-    napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking);
+    send([this, settlement = std::move(settlement)](napi_env env) {
+      if (env != nullptr) settle(env, *settlement);  // otherwise nobody awaits any more
+    });
   });
 }
 
-void Environment::settle(napi_env env, napi_value, void* context, void* data) {
-  auto* environment = static_cast<Environment*>(context);
-  std::unique_ptr<std::shared_ptr<Settlement>> box(static_cast<std::shared_ptr<Settlement>*>(data));
-  if (env == nullptr) return;  // the environment is going: nobody awaits any more
-  Settlement& settlement = **box;
+void Environment::post(std::function<void(Napi::Env)> call) {
+  send([call = std::move(call)](napi_env env) {
+    if (env == nullptr) return;
+    Napi::Env napi(env);
+    Napi::HandleScope scope(napi);
+    try {
+      call(napi);
+    } catch (const Napi::Error& error) {
+      napi_fatal_exception(env, error.Value());
+    } catch (...) {
+      // A worker that is being terminated: see settle().
+    }
+  });
+}
+
+void Environment::send(Message message) {
+  napi_call_threadsafe_function(function_, new Message(std::move(message)), napi_tsfn_nonblocking);
+}
+
+void Environment::receive(napi_env env, napi_value, void*, void* data) {
+  std::unique_ptr<Message> message(static_cast<Message*>(data));
+  (*message)(env);
+}
+
+void Environment::settle(napi_env env, Settlement& settlement) {
   Napi::Env napi(env);
   Napi::HandleScope scope(napi);
-  if (--environment->open_promises_ == 0) napi_unref_threadsafe_function(env, environment->function_);
+  if (--open_promises_ == 0) napi_unref_threadsafe_function(env, function_);
   try {
     try {
       if (settlement.error) {

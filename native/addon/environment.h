@@ -67,6 +67,10 @@ class Environment {
     return promise;
   }
 
+  // From the compute thread: runs `call` on the environment's thread, after what was sent there before. An error that it
+  // throws is an uncaught exception of the program. Dropped where the environment goes first.
+  void post(std::function<void(Napi::Env)> call);
+
   // Set when the environment goes, so that long work ends at its next check.
   std::shared_ptr<std::atomic<bool>> closing = std::make_shared<std::atomic<bool>>(false);
   // On the process' "exit" event: Node runs no cleanup hooks on process.exit(), and libtorch's static objects must not
@@ -82,7 +86,11 @@ class Environment {
   Napi::FunctionReference abort_class;
 
  private:
-  static void settle(napi_env env, napi_value callback, void* context, void* data);
+  // What the compute thread sends; called with a null environment where that is going.
+  using Message = std::function<void(napi_env)>;
+  static void receive(napi_env env, napi_value callback, void* context, void* data);
+  void send(Message message);
+  void settle(napi_env env, Settlement& settlement);
   static void cleanup(napi_async_cleanup_hook_handle handle, void* data);
   void start(std::shared_ptr<Settlement> settlement);
   std::exception_ptr take_error();

@@ -1,11 +1,13 @@
 // Options from JS, weights from mapped files, and the model made of both.
 #include <ATen/ops/from_blob.h>
 
+#include <functional>
 #include <map>
 #include <set>
 
 #include "addon/model.h"
 #include "checkpoints/safetensors.h"
+#include "models/decoder.h"
 #include "models/t5.h"
 
 namespace rkif::addon {
@@ -45,28 +47,104 @@ T5Config t5_config(const Argument& c) {
   config.tie_word_embeddings = c["tieWordEmbeddings"].boolean();
   config.scale_decoder_outputs = c["scaleDecoderOutputs"].boolean();
   config.pad_token_id = c["padTokenId"].integer(0);
-  config.eos_token_id = c["eosTokenId"].integer(0);
   config.decoder_start_token_id = c["decoderStartTokenId"].integer(0);
   return config;
 }
 
+RopeConfig rope_config(const Argument& r) {
+  RopeConfig rope;
+  rope.theta = r["theta"].number();
+  Argument scaling = r["scaling"];
+  if (scaling.value.IsNull()) return rope;
+  std::string type = scaling["type"].string();
+  rope.factor = scaling["factor"].number();
+  if (type == "linear") {
+    rope.scaling = RopeConfig::Scaling::kLinear;
+  } else if (type == "dynamic") {
+    rope.scaling = RopeConfig::Scaling::kDynamic;
+    rope.positions = scaling["maxPositions"].integer(1);
+  } else if (type == "llama3") {
+    rope.scaling = RopeConfig::Scaling::kLlama3;
+    rope.low_freq_factor = scaling["lowFreqFactor"].number();
+    rope.high_freq_factor = scaling["highFreqFactor"].number();
+    rope.positions = scaling["originalMaxPositions"].integer(1);
+  } else {
+    scaling["type"].refuse("\"linear\", \"dynamic\" or \"llama3\"");
+  }
+  return rope;
+}
+
+DecoderConfig decoder_config(const Argument& c) {
+  DecoderConfig config;
+  config.vocab_size = c["vocabSize"].integer(1);
+  config.hidden_size = c["hiddenSize"].integer(1);
+  config.intermediate_size = c["intermediateSize"].integer(1);
+  config.num_layers = c["numLayers"].integer(1);
+  config.num_heads = c["numHeads"].integer(1);
+  config.num_key_value_heads = c["numKeyValueHeads"].integer(1);
+  config.head_size = c["headSize"].integer(2);
+  config.norm_epsilon = c["normEpsilon"].number();
+  config.activation = activation(c["activation"]);
+  config.rope = rope_config(c["rope"]);
+  for (const Argument& window : c["slidingWindows"].elements()) {
+    config.windows.push_back(window.value.IsNull() ? 0 : window.integer(1));
+  }
+  config.query_key_norm = c["queryKeyNorm"].boolean();
+  config.query_key_value_bias = c["queryKeyValueBias"].boolean();
+  config.output_bias = c["outputBias"].boolean();
+  config.mlp_bias = c["mlpBias"].boolean();
+  config.attention_dropout = rate(c["attentionDropout"]);
+  config.tie_word_embeddings = c["tieWordEmbeddings"].boolean();
+  return config;
+}
+
+// A family with its configuration read from JS.
+struct Family {
+  std::function<std::unique_ptr<Model>(const ModelOptions&, const Weights&)> make;
+  std::function<std::vector<std::string>()> linear_modules;
+  int64_t vocab_size;
+  bool encoder = false;
+};
+
+Family family_of(const Argument& options) {
+  std::string name = options["family"].string();
+  if (name == "t5") {
+    T5Config c = t5_config(options["config"]);
+    return {[c](const auto& o, const auto& w) { return make_t5(c, o, w); }, [c] { return t5_linear_modules(c); },
+            c.vocab_size};
+  }
+  if (name == "decoder") {
+    DecoderConfig c = decoder_config(options["config"]);
+    return {[c](const auto& o, const auto& w) { return make_decoder(c, o, w); },
+            [c] { return decoder_linear_modules(c); }, c.vocab_size};
+  }
+  options["family"].refuse("\"t5\" or \"decoder\"");
+}
+
+BaseType base_type(const Argument& argument) {
+  std::string name = argument.string();
+  if (name == "float32") return BaseType::kFloat32;
+  if (name == "bfloat16") return BaseType::kBFloat16;
+  if (name == "int8") return BaseType::kInt8;
+  argument.refuse("\"float32\", \"bfloat16\" or \"int8\"");
+}
+
 ModelOptions model_options(const Argument& options) {
   ModelOptions result;
-  std::string base = options["baseType"].string();
-  if (base != "float32" && base != "bfloat16") options["baseType"].refuse("\"float32\" or \"bfloat16\"");
-  result.base_type = base == "float32" ? at::kFloat : at::kBFloat16;
+  result.base_type = base_type(options["baseType"]);
   if (!options["baseDropout"].missing()) result.base_dropout = rate(options["baseDropout"]);
   Argument trainable = options["trainable"];
   std::string kind = trainable["kind"].string();
   if (kind == "full") {
     result.full = true;
-    if (base != "float32") options["baseType"].refuse("\"float32\" where every weight trains");
+    if (result.base_type != BaseType::kFloat32) {
+      options["baseType"].refuse("\"float32\" where every weight trains");
+    }
   } else if (kind == "lora") {
-    result.lora.r = trainable["r"].integer(1);
-    result.lora.alpha = trainable["alpha"].number();
-    result.lora.dropout = rate(trainable["dropout"]);
-    result.lora.rs_lora = trainable["rsLora"].boolean();
-    result.lora.target_modules = trainable["targetModules"].strings();
+    result.adapter_dropout = rate(trainable["dropout"]);
+    for (const Argument& module : trainable["modules"].elements()) {
+      result.adapter.push_back({module["module"].string(), module["r"].integer(1), module["scale"].number()});
+    }
   } else {
     trainable["kind"].refuse("\"lora\" or \"full\"");
   }
@@ -113,8 +191,19 @@ Skipped skipped(const Argument& skip, const std::vector<std::string>& files) {
   return result;
 }
 
-Weights open_weights(const std::vector<std::string>& files, const Skipped& skip, bool copy) {
+// The tensors of a checkpoint, and where each lies in its file.
+struct OpenWeights {
   Weights weights;
+  std::map<const void*, std::pair<std::shared_ptr<SafetensorsFile>, const StoredTensor*>> places;
+
+  void release(const at::Tensor& tensor) const {
+    auto found = places.find(tensor.const_data_ptr());
+    if (found != places.end()) found->second.first->release_pages(*found->second.second);
+  }
+};
+
+OpenWeights open_weights(const std::vector<std::string>& files, const Skipped& skip, bool copy) {
+  OpenWeights opened;
   for (const std::string& path : files) {
     auto file = SafetensorsFile::open(path, copy);
     const auto left_out = skip.find(path);
@@ -124,21 +213,28 @@ Weights open_weights(const std::vector<std::string>& files, const Skipped& skip,
       if (!as_tensor(file, stored, tensor))
         throw CheckpointMismatch(path + ": tensor \"" + stored.name + "\" has type " + stored.type +
                                  ", expected F32, F16, BF16 or F64");
-      if (!weights.emplace(stored.name, tensor).second)
+      if (!opened.weights.emplace(stored.name, tensor).second)
         throw CheckpointInvalid(path + ": tensor \"" + stored.name +
                                 "\" is in an earlier file of this checkpoint as well");
+      opened.places.emplace(stored.data, std::pair{file, &stored});
     }
   }
-  return weights;
+  return opened;
 }
 
 }  // namespace
 
+Napi::Value linear_modules(const Napi::CallbackInfo& info) {
+  Family family = family_of(argument(info, 0, "linearModules: model"));
+  std::vector<std::string> modules = family.linear_modules();
+  Napi::Array array = Napi::Array::New(info.Env(), modules.size());
+  for (uint32_t i = 0; i < modules.size(); ++i) array.Set(i, modules[i]);
+  return array;
+}
+
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   Argument options = argument(info, 0, "loadModel: options");
-  std::string family = options["family"].string();
-  if (family != "t5") options["family"].refuse("\"t5\"");
-  T5Config config = t5_config(options["config"]);
+  Family family = family_of(options);
   ModelOptions given = model_options(options);
   std::vector<std::string> files = options["files"].strings();
   Skipped skip = skipped(options["skip"], files);
@@ -148,9 +244,12 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
           info.Env(),
           [=] {
             auto state = std::make_shared<ModelState>();
-            state->model = make_t5(config, given, open_weights(files, skip, copy));
-            state->vocab_size = config.vocab_size;
-            state->eos_token_id = config.eos_token_id;
+            OpenWeights opened = open_weights(files, skip, copy);
+            ModelOptions options = given;
+            options.converted = [&opened](const at::Tensor& tensor) { opened.release(tensor); };
+            state->model = family.make(options, opened.weights);
+            state->vocab_size = family.vocab_size;
+            state->encoder = family.encoder;
             for (const auto& [vector, tensor] : {std::pair{state->parameters, state->model->parameters()},
                                                  std::pair{state->gradients, state->model->gradients()}}) {
               vector->tensor = tensor;

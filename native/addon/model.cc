@@ -17,7 +17,7 @@ void ModelHandle::define(Napi::Env env) {
        InstanceAccessor("disposed", &ModelHandle::get_disposed, nullptr),
        InstanceMethod<&ModelHandle::accumulate>("accumulate"), InstanceMethod<&ModelHandle::loss>("loss"),
        InstanceMethod<&ModelHandle::logits>("logits"), InstanceMethod<&ModelHandle::generate>("generate"),
-       InstanceMethod<&ModelHandle::score_options>("scoreOptions"),
+       InstanceMethod<&ModelHandle::score_options>("scoreOptions"), InstanceMethod<&ModelHandle::embed>("embed"),
        InstanceMethod<&ModelHandle::merge_adapter>("mergeAdapter"),
        InstanceMethod<&ModelHandle::unmerge_adapter>("unmergeAdapter"),
        InstanceMethod<&ModelHandle::dispose>("dispose")});
@@ -56,9 +56,26 @@ Napi::Value ModelHandle::gradients(const Napi::CallbackInfo& info) {
   return gradients_.Value();
 }
 
+namespace {
+
+BatchLimits limits(const ModelState& state) { return {state.vocab_size, state.encoder}; }
+
+void copy_to(float* data, const at::Tensor& values) {
+  at::Tensor contiguous = values.contiguous();
+  std::memcpy(data, contiguous.const_data_ptr<float>(), contiguous.numel() * sizeof(float));
+}
+
+Napi::Int32Array to_int32s(Napi::Env env, const std::vector<int32_t>& values) {
+  auto array = Napi::Int32Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+}  // namespace
+
 Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "accumulate: batch"), self->vocab_size));
+  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "accumulate: batch"), limits(*self)));
   Argument given = argument(info, 1, "accumulate: options");
   AccumulateOptions options;
   options.divisor = given["divisor"].number();
@@ -93,21 +110,21 @@ Napi::Value to_float64s(Napi::Env env, const std::vector<double>& values) {
 
 Napi::Value ModelHandle::loss(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "loss: batch"), self->vocab_size));
+  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "loss: batch"), limits(*self)));
   AbortFlag abort = AbortHandle::optional(argument(info, 1, "loss: abort"));
   return Environment::of(info.Env()).promise(info.Env(), [=] { return self->model->loss(*batch, abort); }, to_float64s);
 }
 
 Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "logits: batch"), self->vocab_size));
-  Target<Napi::Float32Array> target(info.Env(), batch->labels.size() * self->vocab_size);
+  auto batch = std::make_shared<Batch>(read_batch(argument(info, 0, "logits: batch"), limits(*self)));
+  const size_t columns = self->encoder ? batch->candidate_lengths.size() : static_cast<size_t>(self->vocab_size);
+  Target<Napi::Float32Array> target(info.Env(), batch->labels.size() * columns);
   return Environment::of(info.Env())
       .promise(
           info.Env(),
           [self, batch, data = target.data] {
-            at::Tensor logits = self->model->logits(*batch).contiguous();
-            std::memcpy(data, logits.const_data_ptr<float>(), logits.numel() * sizeof(float));
+            copy_to(data, self->model->logits(*batch));
             return Done{};
           },
           target.convert());
@@ -115,20 +132,29 @@ Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) {
 
 Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto options = std::make_shared<GenerateOptions>(
-      read_generate_options(argument(info, 0, "generate: options"), self->vocab_size, self->eos_token_id));
-  return Environment::of(info.Env())
-      .promise(
-          info.Env(), [=] { return self->model->generate(*options); },
-          [](Napi::Env env, const std::vector<std::vector<int32_t>>& rows) -> Napi::Value {
-            Napi::Array array = Napi::Array::New(env, rows.size());
-            for (uint32_t i = 0; i < rows.size(); ++i) {
-              auto row = Napi::Int32Array::New(env, rows[i].size());
-              std::copy(rows[i].begin(), rows[i].end(), row.Data());
-              array.Set(i, row);
-            }
-            return array;
-          });
+  Environment& environment = Environment::of(info.Env());
+  Argument given = argument(info, 0, "generate: options");
+  auto options = std::make_shared<GenerateOptions>(read_generate_options(given, self->vocab_size));
+  // The listener ends on this thread, with the promise; what the compute thread sends refers to it weakly.
+  std::shared_ptr<Napi::FunctionReference> listener;
+  Argument on_tokens = given["onTokens"];
+  if (!on_tokens.missing()) {
+    if (!on_tokens.value.IsFunction()) on_tokens.refuse("a function");
+    listener = std::make_shared<Napi::FunctionReference>(Napi::Persistent(on_tokens.value.As<Napi::Function>()));
+    options->on_tokens = [&environment, weak = std::weak_ptr(listener)](const std::vector<int32_t>& prompts,
+                                                                         const std::vector<int32_t>& tokens) {
+      environment.post([weak, prompts, tokens](Napi::Env env) {
+        if (auto function = weak.lock()) function->Call({to_int32s(env, prompts), to_int32s(env, tokens)});
+      });
+    };
+  }
+  return environment.promise(
+      info.Env(), [=] { return self->model->generate(*options); },
+      [listener](Napi::Env env, const std::vector<std::vector<int32_t>>& rows) -> Napi::Value {
+        Napi::Array array = Napi::Array::New(env, rows.size());
+        for (uint32_t i = 0; i < rows.size(); ++i) array.Set(i, to_int32s(env, rows[i]));
+        return array;
+      });
 }
 
 Napi::Value ModelHandle::score_options(const Napi::CallbackInfo& info) {
@@ -137,6 +163,21 @@ Napi::Value ModelHandle::score_options(const Napi::CallbackInfo& info) {
       std::make_shared<ScoreOptions>(read_score_options(argument(info, 0, "scoreOptions: options"), self->vocab_size));
   return Environment::of(info.Env())
       .promise(info.Env(), [=] { return self->model->score_options(*options); }, to_float64s);
+}
+
+Napi::Value ModelHandle::embed(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  Argument given = argument(info, 0, "embed: texts");
+  auto texts = std::make_shared<PackedTexts>(read_texts(given, self->vocab_size));
+  AbortFlag abort = AbortHandle::optional(given["abort"]);
+  Environment& environment = Environment::of(info.Env());
+  return environment.promise(
+      info.Env(), [=] { return self->model->embed(texts->ids, texts->lengths, abort).contiguous(); },
+      [](Napi::Env env, const at::Tensor& vectors) -> Napi::Value {
+        auto array = Napi::Float32Array::New(env, vectors.numel());
+        copy_to(array.Data(), vectors);
+        return array;
+      });
 }
 
 void ModelHandle::merge_adapter(const Napi::CallbackInfo& info) {

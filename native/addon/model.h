@@ -11,7 +11,7 @@ struct ModelState {
   std::shared_ptr<VectorState> parameters = std::make_shared<VectorState>();
   std::shared_ptr<VectorState> gradients = std::make_shared<VectorState>();
   int64_t vocab_size = 0;
-  int64_t eos_token_id = -1;
+  bool encoder = false;
 };
 
 class ModelHandle final : public Handle<ModelHandle, ModelState> {
@@ -31,6 +31,7 @@ class ModelHandle final : public Handle<ModelHandle, ModelState> {
   Napi::Value logits(const Napi::CallbackInfo&);
   Napi::Value generate(const Napi::CallbackInfo&);
   Napi::Value score_options(const Napi::CallbackInfo&);
+  Napi::Value embed(const Napi::CallbackInfo&);
   void merge_adapter(const Napi::CallbackInfo&);
   void unmerge_adapter(const Napi::CallbackInfo&);
   void dispose(const Napi::CallbackInfo&);
@@ -39,7 +40,8 @@ class ModelHandle final : public Handle<ModelHandle, ModelState> {
   Napi::ObjectReference gradients_;
 };
 
-// Addon function.
+// Addon functions.
+Napi::Value linear_modules(const Napi::CallbackInfo& info);
 Napi::Value load_model(const Napi::CallbackInfo& info);
 
 }  // namespace rkif::addon

@@ -1,5 +1,6 @@
 // Attention over packed tokens with a bias by relative offset and counter-based dropout on the probabilities. fp32.
-// q: [query tokens, heads * head_size] row-major, k, v: [key tokens, ...] likewise, with row strides in elements.
+// q: [query tokens, heads * head_size] row-major, k, v: [key tokens, key heads * head_size] likewise, with row strides in
+// elements.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -16,6 +17,11 @@ struct AttentionSpan {
   int64_t key_start;
   int64_t key_length;
   uint32_t record;  // for dropout
+  // Rows of AttentionPrefix that stand before the span's own keys: what comes after a shared prompt. No gradients.
+  int64_t prefix_start = 0;
+  int64_t prefix_length = 0;
+
+  int64_t keys() const { return prefix_length + key_length; }
 };
 
 struct AttentionShape {
@@ -25,9 +31,19 @@ struct AttentionShape {
   int64_t key_stride;    // between rows of k
   int64_t value_stride;  // between rows of v
   float scale;           // multiplies q . k; T5: 1
-  // Query i of a span stands at position key_length - query_length + i and sees the keys up to itself; not causal: at
+  // Query i of a span stands at position keys() - query_length + i and sees the keys up to itself; not causal: at
   // position i, and sees all.
   bool causal;
+  int64_t key_heads = 0;  // divides heads, which share keys and values in groups; 0: as many as heads
+  int64_t window = 0;     // causal: how many of the last keys a query sees, its own included; 0: all
+
+  int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }
+};
+
+// Keys and values that spans refer to as their prefix; rows have the strides of k and v.
+struct AttentionPrefix {
+  const float* k = nullptr;
+  const float* v = nullptr;
 };
 
 // Bias added to the scores: table[head * (2 * reach - 1) + (key position - query position) + reach - 1]. reach >= every
@@ -48,7 +64,8 @@ inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint
   return dropout_row(site_key, record, (uint64_t{head} << 32) | query_position);
 }
 
-// Impossible spans (no keys, causal with more queries than keys, beyond the bias table) throw std::invalid_argument.
+// Impossible spans (no keys, causal with more queries than keys, beyond the bias table, a prefix in the backward pass)
+// throw std::invalid_argument.
 // Results depend neither on the number of threads nor on the other spans of a call, but for the sums where spans share
 // keys or the bias.
 //
@@ -56,7 +73,7 @@ inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint
 // entry head * query_rows + r; null where no backward pass follows.
 void attention_forward(const AttentionShape& shape, const std::vector<AttentionSpan>& spans, const OffsetBias& bias,
                        const AttentionDropout& dropout, const float* q, const float* k, const float* v, float* out,
-                       float* log_sum_exp, int64_t query_rows);
+                       float* log_sum_exp, int64_t query_rows, const AttentionPrefix& prefix = {});
 
 // Recomputes the probabilities from q, k and log_sum_exp. grad_q, grad_k, grad_v have the strides of q, k, v and are
 // written (grad_k and grad_v accumulated, zeroed by the caller, as spans may share keys). grad_bias: same form as the

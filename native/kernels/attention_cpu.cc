@@ -28,16 +28,21 @@ void check(const AttentionShape& shape, const std::vector<AttentionSpan>& spans,
     throw std::invalid_argument("attention: dropout rate is " + std::to_string(dropout.rate) +
                                 ", expected 0 <= rate < 1");
   }
+  if (shape.key_heads != 0 && (shape.key_heads < 1 || shape.heads % shape.key_heads != 0)) {
+    throw std::invalid_argument("attention: " + std::to_string(shape.heads) + " heads cannot share " +
+                                std::to_string(shape.key_heads) + " heads of keys in groups of one size");
+  }
   for (size_t i = 0; i < spans.size(); i++) {
     const AttentionSpan& span = spans[i];
-    if (span.key_length < 1) refuse(i, "has no keys");
-    if (shape.causal && span.query_length > span.key_length) {
+    const int64_t keys = span.keys();
+    if (keys < 1) refuse(i, "has no keys");
+    if (shape.causal && span.query_length > keys) {
       refuse(i, "is causal and has " + std::to_string(span.query_length) + " queries, more than its " +
-                    std::to_string(span.key_length) + " keys");
+                    std::to_string(keys) + " keys");
     }
-    int64_t last = shape.causal ? span.key_length : span.query_length;
-    if (bias.table != nullptr && bias.reach < std::max(span.key_length, last)) {
-      refuse(i, "reaches position " + std::to_string(std::max(span.key_length, last) - 1) + ", the bias table only " +
+    int64_t last = shape.causal ? keys : span.query_length;
+    if (bias.table != nullptr && bias.reach < std::max(keys, last)) {
+      refuse(i, "reaches position " + std::to_string(std::max(keys, last) - 1) + ", the bias table only " +
                     std::to_string(bias.reach - 1));
     }
   }
@@ -50,22 +55,23 @@ struct SpanHead {
       : shape(shape),
         span(span),
         head(head),
-        first_position(shape.causal ? span.key_length - span.query_length : 0),
+        first_position(shape.causal ? span.keys() - span.query_length : 0),
         query(span.query_start * shape.query_stride + head * shape.head_size),
-        key(span.key_start * shape.key_stride + head * shape.head_size),
-        value(span.key_start * shape.value_stride + head * shape.head_size),
+        key(span.key_start * shape.key_stride + head / shape.group() * shape.head_size),
+        value(span.key_start * shape.value_stride + head / shape.group() * shape.head_size),
         bias(bias.table == nullptr ? nullptr : bias.table + head * (2 * bias.reach - 1) + bias.reach - 1),
         site_key(dropout.site_key),
         threshold(dropout_threshold(dropout.rate)),
         keep_scale(static_cast<float>(1.0 / (1.0 - dropout.rate))) {}
 
   // Keys that the queries before `query_end` see.
-  int64_t visible(int64_t query_end) const { return shape.causal ? first_position + query_end : span.key_length; }
+  int64_t visible(int64_t query_end) const { return shape.causal ? first_position + query_end : span.keys(); }
 
   ScoreRow row(int64_t i, int64_t padded) const {
     int64_t position = first_position + i;
-    ScoreRow row{visible(i + 1), padded,    shape.scale, bias == nullptr ? nullptr : bias - position, {},
-                 threshold,      keep_scale};
+    int64_t first = shape.window == 0 ? 0 : std::max<int64_t>(0, position + 1 - shape.window);
+    ScoreRow row{first, visible(i + 1), padded,    shape.scale, bias == nullptr ? nullptr : bias - position,
+                 {},    threshold,      keep_scale};
     if (threshold != 0) {
       row.key =
           attention_dropout_row(site_key, span.record, static_cast<uint32_t>(head), static_cast<uint32_t>(position));
@@ -84,53 +90,111 @@ struct SpanHead {
   const float keep_scale;
 };
 
-// One query against a cache of keys (generation): everything is read once, so nothing is packed.
-void forward_one_query(const SpanHead& part, const float* q, const float* k, const float* v, float* out,
-                       float* log_sum_exp) {
-  const AttentionShape& shape = part.shape;
-  const int64_t keys = part.span.key_length, padded = padded_row(keys);
-  const bool whole_vectors = shape.head_size % kRowPadding == 0;
-  Workspace& workspace = Workspace::of_this_thread();
-  workspace.reset(padded + (whole_vectors ? 0 : packed_floats(keys, shape.head_size)), 2);
-  float* scores = workspace.take(padded);
-  dot_rows(keys, shape.head_size, q, k, shape.key_stride, scores);
-  float lse = softmax_row(part.row(0, padded), scores);
-  if (log_sum_exp != nullptr) *log_sum_exp = lse;
-  RightOperand values = row_major_operand(v, shape.value_stride);
-  if (!whole_vectors) {
-    float* packed = workspace.take(packed_floats(keys, shape.head_size));
-    pack(keys, shape.head_size, v, shape.value_stride, packed);
-    values = packed_operand(packed, keys);
-  }
-  matmul(1, shape.head_size, keys, {scores, padded, 1}, values, out, shape.query_stride, false);
+struct ForwardPointers {
+  const float *q, *k, *v;
+  AttentionPrefix prefix;
+  float* out;
+  float* log_sum_exp;  // null: not wanted
+  int64_t query_rows;
+};
+
+// Where a span's keys or values of one head lie: `first` rows of the prefix, then the span's own.
+struct KeyRows {
+  const float* prefix;
+  int64_t first;
+  const float* own;
+  int64_t count;
+  int64_t stride;
+};
+
+KeyRows key_rows(const AttentionSpan& span, const float* prefix, const float* own, int64_t stride, int64_t column) {
+  return {span.prefix_length == 0 ? nullptr : prefix + span.prefix_start * stride + column, span.prefix_length,
+          own + span.key_start * stride + column, span.keys(), stride};
 }
 
-// Pointers are those of the span's part of the head; log_sum_exp of its first query.
-void forward(const SpanHead& part, const float* q, const float* k, const float* v, float* out, float* log_sum_exp) {
-  if (part.span.query_length == 1) return forward_one_query(part, q, k, v, out, log_sum_exp);
+// All rows behind each other: as they lie where there is no prefix, copied to `scratch` otherwise.
+KeyRows joined(const KeyRows& rows, int64_t size, float* scratch) {
+  if (rows.first == 0) return rows;
+  for (int64_t i = 0; i < rows.count; i++) {
+    const float* from = i < rows.first ? rows.prefix + i * rows.stride : rows.own + (i - rows.first) * rows.stride;
+    std::copy(from, from + size, scratch + i * size);
+  }
+  return {nullptr, 0, scratch, rows.count, size};
+}
+
+// One query against a cache of keys (generation): everything is read once, so nothing is packed.
+void forward_one_query(const SpanHead& part, const KeyRows& k, const KeyRows& v, const ForwardPointers& at) {
   const AttentionShape& shape = part.shape;
-  const int64_t size = shape.head_size, stride = shape.query_stride;
-  const int64_t queries = part.span.query_length, keys = part.span.key_length;
+  const int64_t size = shape.head_size, keys = k.count, own = keys - k.first, padded = padded_row(keys);
+  const bool whole_vectors = size % kRowPadding == 0;
+  Workspace& workspace = Workspace::of_this_thread();
+  workspace.reset(padded + (whole_vectors ? 0 : packed_floats(keys, size) + keys * size), 3);
+  float* scores = workspace.take(padded);
+  const float* q = at.q + part.query;
+  dot_rows(k.first, size, q, k.prefix, k.stride, scores);
+  dot_rows(own, size, q, k.own, k.stride, scores + k.first);
+  float lse = softmax_row(part.row(0, padded), scores);
+  if (at.log_sum_exp != nullptr) at.log_sum_exp[part.head * at.query_rows + part.span.query_start] = lse;
+  float* out = at.out + part.query;
+  if (!whole_vectors) {
+    float* packed = workspace.take(packed_floats(keys, size));
+    KeyRows rows = joined(v, size, workspace.take(keys * size));
+    pack(keys, size, rows.own, rows.stride, packed);
+    matmul(1, size, keys, {scores, padded, 1}, packed_operand(packed, keys), out, shape.query_stride, false);
+    return;
+  }
+  if (v.first > 0) {
+    matmul(1, size, v.first, {scores, padded, 1}, row_major_operand(v.prefix, v.stride), out, shape.query_stride,
+           false);
+  }
+  matmul(1, size, own, {scores + v.first, padded, 1}, row_major_operand(v.own, v.stride), out, shape.query_stride,
+         v.first > 0);
+}
+
+// One span and all heads of queries that share the head `key_head` of keys and values.
+void forward(const AttentionShape& shape, const AttentionSpan& span, int64_t key_head, const OffsetBias& bias,
+             const AttentionDropout& dropout, const ForwardPointers& at) {
+  const int64_t size = shape.head_size, stride = shape.query_stride, group = shape.group();
+  const KeyRows k = key_rows(span, at.prefix.k, at.k, shape.key_stride, key_head * size);
+  const KeyRows v = key_rows(span, at.prefix.v, at.v, shape.value_stride, key_head * size);
+  if (span.query_length == 1) {
+    for (int64_t head = key_head * group; head < (key_head + 1) * group; head++) {
+      forward_one_query({shape, span, head, bias, dropout}, k, v, at);
+    }
+    return;
+  }
+  const int64_t queries = span.query_length, keys = k.count;
   const int64_t k_floats = packed_floats(size, keys), v_floats = packed_floats(keys, size);
   const int64_t score_floats = std::min(queries, kQueryBlock) * padded_row(keys);
+  const int64_t joined_floats = span.prefix_length == 0 ? 0 : keys * size;
   Workspace& workspace = Workspace::of_this_thread();
-  workspace.reset(k_floats + v_floats + score_floats, 3);
+  workspace.reset(k_floats + v_floats + score_floats + joined_floats, 4);
   float* k_transposed = workspace.take(k_floats);
   float* v_packed = workspace.take(v_floats);
   float* scores = workspace.take(score_floats);
-  pack_transposed(size, keys, k, shape.key_stride, k_transposed);
-  pack(keys, size, v, shape.value_stride, v_packed);
-  for (int64_t begin = 0; begin < queries; begin += kQueryBlock) {
-    const int64_t end = std::min(begin + kQueryBlock, queries), rows = end - begin;
-    const int64_t visible = part.visible(end), padded = padded_row(visible);
-    matmul(rows, padded, size, {q + begin * stride, stride, 1}, packed_operand(k_transposed, size), scores, padded,
-           false);
-    for (int64_t i = 0; i < rows; i++) {
-      float lse = softmax_row(part.row(begin + i, padded), scores + i * padded);
-      if (log_sum_exp != nullptr) log_sum_exp[begin + i] = lse;
+  float* scratch = workspace.take(joined_floats);
+  KeyRows rows = joined(k, size, scratch);
+  pack_transposed(size, keys, rows.own, rows.stride, k_transposed);
+  rows = joined(v, size, scratch);
+  pack(keys, size, rows.own, rows.stride, v_packed);
+  for (int64_t head = key_head * group; head < (key_head + 1) * group; head++) {
+    const SpanHead part(shape, span, head, bias, dropout);
+    const float* q = at.q + part.query;
+    float* out = at.out + part.query;
+    float* log_sum_exp =
+        at.log_sum_exp == nullptr ? nullptr : at.log_sum_exp + head * at.query_rows + span.query_start;
+    for (int64_t begin = 0; begin < queries; begin += kQueryBlock) {
+      const int64_t end = std::min(begin + kQueryBlock, queries), count = end - begin;
+      const int64_t visible = part.visible(end), padded = padded_row(visible);
+      matmul(count, padded, size, {q + begin * stride, stride, 1}, packed_operand(k_transposed, size), scores, padded,
+             false);
+      for (int64_t i = 0; i < count; i++) {
+        float lse = softmax_row(part.row(begin + i, padded), scores + i * padded);
+        if (log_sum_exp != nullptr) log_sum_exp[begin + i] = lse;
+      }
+      matmul(count, size, visible, {scores, padded, 1}, packed_operand(v_packed, keys), out + begin * stride, stride,
+             false);
     }
-    matmul(rows, size, visible, {scores, padded, 1}, packed_operand(v_packed, keys), out + begin * stride, stride,
-           false);
   }
 }
 
@@ -200,7 +264,7 @@ void run_tasks(int64_t count, int64_t multiply_adds, const Body& body) {
   });
 }
 
-int64_t pairs(const AttentionSpan& span) { return span.query_length * span.key_length; }
+int64_t pairs(const AttentionSpan& span) { return span.query_length * span.keys(); }
 
 int64_t total_pairs(const std::vector<AttentionSpan>& spans) {
   return std::accumulate(spans.begin(), spans.end(), int64_t{0},
@@ -233,19 +297,17 @@ int64_t offsets(const AttentionSpan& span) { return span.query_length + span.key
 
 void attention_forward(const AttentionShape& shape, const std::vector<AttentionSpan>& spans, const OffsetBias& bias,
                        const AttentionDropout& dropout, const float* q, const float* k, const float* v, float* out,
-                       float* log_sum_exp, int64_t query_rows) {
+                       float* log_sum_exp, int64_t query_rows, const AttentionPrefix& prefix) {
   check(shape, spans, bias, dropout);
   std::vector<size_t> order(spans.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return pairs(spans[a]) > pairs(spans[b]); });
-  const int64_t tasks = static_cast<int64_t>(spans.size()) * shape.heads;
+  const int64_t key_heads = shape.heads / shape.group();
+  const int64_t tasks = static_cast<int64_t>(spans.size()) * key_heads;
+  const ForwardPointers at{q, k, v, prefix, out, log_sum_exp, query_rows};
   run_tasks(tasks, 2 * total_pairs(spans) * shape.heads * shape.head_size, [&](int64_t task) {
-    const AttentionSpan& span = spans[order[task / shape.heads]];
-    if (span.query_length == 0) return;
-    const int64_t head = task % shape.heads;
-    SpanHead part(shape, span, head, bias, dropout);
-    forward(part, q + part.query, k + part.key, v + part.value, out + part.query,
-            log_sum_exp == nullptr ? nullptr : log_sum_exp + head * query_rows + span.query_start);
+    const AttentionSpan& span = spans[order[task / key_heads]];
+    if (span.query_length > 0) forward(shape, span, task % key_heads, bias, dropout, at);
   });
 }
 
@@ -254,6 +316,9 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
                         const float* out, const float* log_sum_exp, int64_t query_rows, const float* grad_out,
                         float* grad_q, float* grad_k, float* grad_v, float* grad_bias) {
   check(shape, spans, bias, dropout);
+  for (const AttentionSpan& span : spans) {
+    if (span.prefix_length != 0) throw std::invalid_argument("attention: there are no gradients through a prefix");
+  }
   std::vector<std::vector<size_t>> groups = groups_by_keys(spans);
   auto cost = [&](const std::vector<size_t>& group) {
     return std::accumulate(group.begin(), group.end(), int64_t{0},
@@ -273,21 +338,25 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
     partial.resize(size);
   }
 
-  const int64_t tasks = static_cast<int64_t>(groups.size()) * shape.heads;
+  // Heads that share keys add to the same gradients: one task, in their order.
+  const int64_t group_heads = shape.group(), key_heads = shape.heads / group_heads;
+  const int64_t tasks = static_cast<int64_t>(groups.size()) * key_heads;
   run_tasks(tasks, 5 * total_pairs(spans) * shape.heads * shape.head_size, [&](int64_t task) {
-    const int64_t head = task % shape.heads;
-    for (size_t index : groups[task / shape.heads]) {
+    const int64_t first = task % key_heads * group_heads;
+    for (size_t index : groups[task / key_heads]) {
       const AttentionSpan& span = spans[index];
       if (span.query_length == 0) continue;
-      SpanHead part(shape, span, head, bias, dropout);
-      float* sums = nullptr;
-      if (grad_bias != nullptr) {
-        sums =
-            partial.data() + partial_start[index] + head * offsets(span) + part.first_position + span.query_length - 1;
+      for (int64_t head = first; head < first + group_heads; head++) {
+        SpanHead part(shape, span, head, bias, dropout);
+        float* sums = nullptr;
+        if (grad_bias != nullptr) {
+          sums = partial.data() + partial_start[index] + head * offsets(span) + part.first_position +
+                 span.query_length - 1;
+        }
+        backward(part, {q + part.query, k + part.key, v + part.value, out + part.query,
+                        log_sum_exp + head * query_rows + span.query_start, grad_out + part.query,
+                        grad_q + part.query, grad_k + part.key, grad_v + part.value, sums});
       }
-      backward(part, {q + part.query, k + part.key, v + part.value, out + part.query,
-                      log_sum_exp + head * query_rows + span.query_start, grad_out + part.query, grad_q + part.query,
-                      grad_k + part.key, grad_v + part.value, sums});
     }
   });
 

@@ -12,7 +12,8 @@ inline int64_t padded_row(int64_t columns) { return (columns + kRowPadding - 1) 
 
 // How one row's scores become probabilities.
 struct ScoreRow {
-  int64_t visible;  // columns that the query sees; the probability of the others is zero
+  int64_t first;    // the query sees the columns from here
+  int64_t visible;  // to here; the probability of the others is zero
   int64_t padded;   // columns of the buffers
   float scale;
   const float* bias;  // of column 0; null: none

@@ -39,6 +39,7 @@ RKIF_INLINE void biased_scores(const ScoreRow& row, float* scores) {
 #pragma omp simd
     for (int64_t j = 0; j < row.visible; j++) scores[j] *= row.scale;
   }
+  fill(scores, 0, row.first, -std::numeric_limits<float>::infinity());
   fill(scores, row.visible, row.padded, -std::numeric_limits<float>::infinity());
 }
 

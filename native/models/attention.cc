@@ -12,7 +12,8 @@ namespace rkif {
 namespace {
 
 AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlace& place) {
-  return {place.heads, q.size(1) / place.heads, q.stride(0), k.stride(0), v.stride(0), place.scale, place.causal};
+  return {place.heads, q.size(1) / place.heads, q.stride(0),     k.stride(0),  v.stride(0),
+          place.scale, place.causal,            place.key_heads, place.window};
 }
 
 OffsetBias bias_of(const at::Tensor& table, int64_t reach) {
@@ -23,9 +24,15 @@ OffsetBias bias_of(const at::Tensor& table, int64_t reach) {
 at::Tensor forward_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OffsetBias& bias,
                           const AttentionPlace& place, float* log_sum_exp) {
   at::Tensor out = at::empty_like(q);
+  AttentionPrefix prefix;
+  if (place.prefix_keys.defined()) {
+    TORCH_CHECK(place.prefix_keys.stride(0) == k.stride(0) && place.prefix_values.stride(0) == v.stride(0),
+                "attention: a prefix has other strides than the keys and values behind it");
+    prefix = {place.prefix_keys.const_data_ptr<float>(), place.prefix_values.const_data_ptr<float>()};
+  }
   attention_forward(shape_of(q, k, v, place), *place.spans, bias, place.dropout, q.const_data_ptr<float>(),
                     k.const_data_ptr<float>(), v.const_data_ptr<float>(), out.mutable_data_ptr<float>(), log_sum_exp,
-                    q.size(0));
+                    q.size(0), prefix);
   return out;
 }
 

@@ -16,13 +16,17 @@ struct AttentionBias {
 
 struct AttentionPlace {
   int64_t heads = 1;
+  int64_t key_heads = 0;  // 0: as many as heads
   float scale = 1;
   bool causal = false;
+  int64_t window = 0;  // 0: none
   Spans spans;
   AttentionDropout dropout;
+  // What the spans' prefixes refer to; needed only where one has a prefix, and then there are no gradients.
+  at::Tensor prefix_keys, prefix_values;
 };
 
-// q: [query rows, heads * head size], k, v: [key rows, ...] -> [query rows, heads * head size]. Gradients to q, k, v
+// q: [query rows, heads * head size], k, v: [key rows, key heads * head size] -> [query rows, heads * head size]. Gradients to q, k, v
 // and the bias table.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionBias& bias,
                   const AttentionPlace& place);

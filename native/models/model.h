@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -38,28 +40,37 @@ struct TensorLayout {
   int64_t offset;
 };
 
-struct LoraConfig {
+// A linear layer that gets a low-rank adapter: y = W x + scale * B (A x).
+struct AdaptedModule {
+  std::string module;  // "encoder.block.0.layer.0.SelfAttention.q"
   int64_t r = 8;
-  double alpha = 32;
-  double dropout = 0.05;
-  bool rs_lora = false;  // scale = alpha / sqrt(r) instead of alpha / r
-  std::vector<std::string> target_modules;
+  double scale = 4;
 };
+
+// What the frozen weights are kept as. kInt8: linear layers only, a scale for each output; embeddings are bfloat16.
+enum class BaseType { kFloat32, kBFloat16, kInt8 };
 
 struct ModelOptions {
-  bool full = false;  // every weight trains; otherwise a LoRA adapter
-  LoraConfig lora;
-  at::ScalarType base_type = at::kFloat;  // kFloat or kBFloat16; kFloat in full-parameter mode
-  double base_dropout = -1;               // below 0: the config's rate
+  bool full = false;  // every weight trains; otherwise the adapter
+  std::vector<AdaptedModule> adapter;
+  double adapter_dropout = 0;
+  BaseType base_type = BaseType::kFloat32;  // kFloat32 in full-parameter mode
+  double base_dropout = -1;                 // below 0: the config's rates
+  // Told of every tensor of the checkpoint that has been converted and is not looked at again: pages of a map may go.
+  std::function<void(const at::Tensor&)> converted = {};
 };
 
-// Records laid end to end; int32 ids on the host. A record's dropout key goes with it.
+// Records laid end to end; int32 ids on the host. A record's dropout key goes with it. What labels are depends on the
+// family: T5, the decoder's targets; decoder, parallel to the inputs, each predicted from the tokens before it; encoder,
+// one for each record, the index of its candidate. -100: not predicted.
 struct Batch {
   std::vector<int32_t> input_ids;
   std::vector<int32_t> input_lengths;
-  std::vector<int32_t> labels;  // -100: not predicted
+  std::vector<int32_t> labels;
   std::vector<int32_t> label_lengths;
   std::vector<uint32_t> record_keys;
+  std::vector<int32_t> candidate_ids;  // encoder only
+  std::vector<int32_t> candidate_lengths;
 };
 
 struct AccumulateOptions {
@@ -75,12 +86,23 @@ struct LossReport {
   int64_t label_tokens = 0;
 };
 
+// The smallest set of most probable tokens that reaches top_p is drawn from, at softmax(logits / temperature). Draws are
+// a function of (seed, index of the prompt, step).
+struct Sampling {
+  double temperature = 1;  // above 0
+  double top_p = 1;        // above 0, at most 1
+  uint64_t seed = 0;
+};
+
 struct GenerateOptions {
   std::vector<int32_t> input_ids;
   std::vector<int32_t> input_lengths;
   int64_t max_new_tokens = 1;
   int64_t min_new_tokens = 0;
-  int64_t eos_token_id = -1;  // below 0: never stop early
+  std::vector<int32_t> end_token_ids;  // empty: never stop early
+  std::optional<Sampling> sampling;    // none: greedy
+  // Told the new tokens after every step: indices of the prompts still growing, and their tokens.
+  std::function<void(const std::vector<int32_t>& prompts, const std::vector<int32_t>& tokens)> on_tokens = {};
   AbortFlag abort;
 };
 
@@ -104,14 +126,18 @@ class Model {
 
   // Adds the gradient of loss_scale * loss_sum / divisor to gradients().
   virtual LossReport accumulate(const Batch&, const AccumulateOptions&) = 0;
-  // Sum of the cross entropies of each record's label tokens; no dropout, no gradients.
+  // Sum of the cross entropies of each record's labels; no dropout, no gradients.
   virtual std::vector<double> loss(const Batch&, const AbortFlag&) = 0;
-  // fp32 logits of all label positions (also of -100 labels), [label tokens, vocabulary].
+  // fp32. T5: of all label positions, [label tokens, vocabulary]; decoder: of all tokens, [tokens, vocabulary]; encoder:
+  // [records, candidates].
   virtual at::Tensor logits(const Batch&) = 0;
-  // New tokens of each prompt, up to and including the end token.
+  // New tokens of each prompt, up to and including the end token. std::invalid_argument from a family that cannot.
   virtual std::vector<std::vector<int32_t>> generate(const GenerateOptions&) = 0;
-  // Sum of log p(token | prompt, earlier tokens) of each option.
+  // Sum of log p(token | prompt, earlier tokens) of each option. std::invalid_argument likewise.
   virtual std::vector<double> score_options(const ScoreOptions&) = 0;
+  // Unit vectors of texts, [texts, width]. std::invalid_argument likewise.
+  virtual at::Tensor embed(const std::vector<int32_t>& input_ids, const std::vector<int32_t>& input_lengths,
+                           const AbortFlag&) = 0;
   // LoRA only: W + scale * B A in place of W, and back to the same bits.
   virtual void merge_adapter() = 0;
   virtual void unmerge_adapter() = 0;

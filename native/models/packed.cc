@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 namespace rkif {
@@ -16,6 +17,15 @@ Sequences::Sequences(const std::vector<int32_t>& sequence_lengths) {
     tokens += length;
     longest = std::max<int64_t>(longest, length);
   }
+}
+
+std::vector<int32_t> positions_of(const Sequences& sequences) {
+  std::vector<int32_t> positions(sequences.tokens);
+  for (int64_t i = 0; i < sequences.count(); ++i) {
+    auto first = positions.begin() + sequences.starts[i];
+    std::iota(first, first + sequences.lengths[i], 0);
+  }
+  return positions;
 }
 
 RowPlaces::RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& record_keys) {

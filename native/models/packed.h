@@ -30,6 +30,9 @@ struct RowPlaces {
   RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& record_keys);
 };
 
+// 0, 1, ... of every sequence.
+std::vector<int32_t> positions_of(const Sequences& sequences);
+
 using Spans = std::shared_ptr<const std::vector<AttentionSpan>>;
 
 // Sequence i of `queries` attends to sequence keys_of[i] of `keys` (to sequence i where keys_of is empty). `records`

@@ -3,80 +3,120 @@
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
+#include <map>
 #include <stdexcept>
+
+#include "models/int8.h"
 
 namespace rkif {
 namespace {
 
 at::Tensor stored(const ParameterSlot& slot, WeightReader& reader) {
-  return reader.take(slot.stored_as.empty() ? slot.module + ".weight" : slot.stored_as, slot.shape);
+  return reader.take(slot.stored_as.empty() ? slot.name : slot.stored_as, slot.shape);
 }
 
-FlatParameters install_all_trainable(const std::vector<ParameterSlot>& slots, WeightReader& reader) {
+FlatParameters install_all_trainable(const std::vector<ParameterSlot>& slots, const ModelOptions& options,
+                                     WeightReader& reader) {
   FlatParameters flat;
-  for (const ParameterSlot& slot : slots) flat.add(slot.module + ".weight", slot.shape);
+  for (const ParameterSlot& slot : slots) flat.add(slot.name, slot.shape);
   flat.allocate();
   for (size_t i = 0; i < slots.size(); ++i) {
     at::Tensor values = stored(slots[i], reader);
-    if (values.defined()) flat.leaf(i).detach().copy_(values);
+    if (values.defined()) {
+      flat.leaf(i).detach().copy_(values);
+      if (options.converted) options.converted(values);
+    }
     *slots[i].tensor = flat.leaf(i);
   }
   return flat;
 }
 
-void check(const LoraConfig& config) {
-  if (config.r < 1) throw std::invalid_argument("lora r is " + std::to_string(config.r) + ", expected at least 1");
-  if (!(config.dropout >= 0 && config.dropout < 1)) {
-    throw std::invalid_argument("lora dropout is " + std::to_string(config.dropout) + ", expected 0 <= rate < 1");
+// The weight as the base type has it. Another copy than the stored one tells `converted`.
+void place(const ParameterSlot& slot, const at::Tensor& values, const ModelOptions& options) {
+  if (slot.linear != nullptr && options.base_type == BaseType::kInt8) {
+    QuantisedRows quantised = quantise_rows(values);
+    *slot.tensor = std::move(quantised.values);
+    slot.linear->scales = std::move(quantised.scales);
+  } else {
+    bool wide = slot.small || options.base_type == BaseType::kFloat32;
+    *slot.tensor = values.to(wide ? at::kFloat : at::kBFloat16).contiguous();
   }
-  if (!std::isfinite(config.alpha)) throw std::invalid_argument("lora alpha is not a finite number");
-  if (config.target_modules.empty()) throw std::invalid_argument("lora target modules: none given");
+  if (options.converted && slot.tensor->data_ptr() != values.data_ptr()) options.converted(values);
 }
 
-FlatParameters install_adapter(const std::vector<ParameterSlot>& slots, const ModelOptions& options,
-                               WeightReader& reader) {
-  check(options.lora);
-  std::vector<const ParameterSlot*> candidates;
-  std::vector<std::string> modules;
-  for (const ParameterSlot& slot : slots) {
-    at::Tensor values = stored(slot, reader);
-    if (values.defined()) *slot.tensor = values.to(slot.small ? at::kFloat : options.base_type).contiguous();
-    if (slot.linear == nullptr) continue;
-    candidates.push_back(&slot);
-    modules.push_back(slot.module);
+// Adapted modules by path. Throws for what cannot be.
+std::map<std::string, AdaptedModule> checked(const ModelOptions& options, const SlotList& list) {
+  auto refuse = [](const std::string& what) { throw std::invalid_argument("adapter: " + what); };
+  if (!(options.adapter_dropout >= 0 && options.adapter_dropout < 1)) {
+    refuse("dropout is " + std::to_string(options.adapter_dropout) + ", expected 0 <= rate < 1");
   }
-  std::vector<bool> adapted = match_targets(modules, options.lora.target_modules);
+  std::map<std::string, AdaptedModule> by_path;
+  for (const AdaptedModule& adapted : options.adapter) {
+    const std::string& path = adapted.module;
+    if (adapted.r < 1) refuse("rank of " + path + " is " + std::to_string(adapted.r) + ", expected at least 1");
+    if (!std::isfinite(adapted.scale)) refuse("scale of " + path + " is not a finite number");
+    if (!by_path.emplace(path, adapted).second) refuse("module " + path + " is given twice");
+  }
+  std::vector<std::string> modules = list.linear_modules();
+  for (const auto& [path, adapted] : by_path) {
+    if (std::find(modules.begin(), modules.end(), path) == modules.end()) {
+      refuse("\"" + path + "\" is no linear layer of this model; expected a path such as \"" + modules.front() + "\"");
+    }
+  }
+  return by_path;
+}
 
+FlatParameters install_adapter(const SlotList& list, const ModelOptions& options, WeightReader& reader) {
+  std::map<std::string, AdaptedModule> adapted = checked(options, list);
   FlatParameters flat;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (!adapted[i]) continue;
-    flat.add("base_model.model." + modules[i] + ".lora_A.weight", {options.lora.r, candidates[i]->shape[1]});
-    flat.add("base_model.model." + modules[i] + ".lora_B.weight", {candidates[i]->shape[0], options.lora.r});
+  std::vector<std::pair<Linear*, double>> layers;
+  for (const ParameterSlot& slot : list.slots()) {
+    at::Tensor values = stored(slot, reader);
+    if (values.defined()) place(slot, values, options);
+    if (slot.linear == nullptr) continue;
+    auto found = adapted.find(slot.module());
+    if (found == adapted.end()) continue;
+    const AdaptedModule& module = found->second;
+    flat.add("base_model.model." + module.module + ".lora_A.weight", {module.r, slot.shape[1]});
+    flat.add("base_model.model." + module.module + ".lora_B.weight", {slot.shape[0], module.r});
+    layers.emplace_back(slot.linear, module.scale);
   }
   flat.allocate();
   size_t leaf = 0;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (!adapted[i]) continue;
-    candidates[i]->linear->a = flat.leaf(leaf++);
-    candidates[i]->linear->b = flat.leaf(leaf++);
-    candidates[i]->linear->scale = static_cast<float>(lora_scale(options.lora));
+  for (auto& [layer, scale] : layers) {
+    layer->a = flat.leaf(leaf++);
+    layer->b = flat.leaf(leaf++);
+    layer->scale = static_cast<float>(scale);
   }
   return flat;
 }
 
 }  // namespace
 
-FlatParameters install(const std::vector<ParameterSlot>& slots, const ModelOptions& options, WeightReader& reader) {
-  at::NoGradGuard no_grad;
-  if (options.base_type != at::kFloat && options.base_type != at::kBFloat16) {
-    throw std::invalid_argument(std::string("base type is ") + c10::toString(options.base_type) +
-                                ", expected float32 or bfloat16");
+void SlotList::linear(const std::string& module, int64_t out, int64_t in, Linear& layer, bool bias) {
+  add({module + ".weight", {out, in}, &layer.weight, &layer});
+  if (bias) small(module + ".bias", {out}, layer.bias);
+}
+
+void SlotList::small(std::string name, std::vector<int64_t> shape, at::Tensor& tensor) {
+  add({std::move(name), std::move(shape), &tensor, nullptr, true});
+}
+
+std::vector<std::string> SlotList::linear_modules() const {
+  std::vector<std::string> modules;
+  for (const ParameterSlot& slot : slots_) {
+    if (slot.linear != nullptr) modules.push_back(slot.module());
   }
-  if (!options.full) return install_adapter(slots, options, reader);
-  if (options.base_type != at::kFloat) {
+  return modules;
+}
+
+FlatParameters install(const SlotList& list, const ModelOptions& options, WeightReader& reader) {
+  at::NoGradGuard no_grad;
+  if (!options.full) return install_adapter(list, options, reader);
+  if (options.base_type != BaseType::kFloat32) {
     throw std::invalid_argument("full-parameter training keeps its weights in float32: set the base type to float32");
   }
-  return install_all_trainable(slots, reader);
+  return install_all_trainable(list.slots(), options, reader);
 }
 
 }  // namespace rkif

@@ -22,7 +22,6 @@ struct T5Config {
   bool tie_word_embeddings = true;
   bool scale_decoder_outputs = true;
   int64_t pad_token_id = 0;
-  int64_t eos_token_id = 1;
   int64_t decoder_start_token_id = 0;
 };
 
@@ -31,5 +30,8 @@ struct T5Config {
 // Throws CheckpointMismatch where the weights do not fit and std::invalid_argument where configuration or options make
 // no sense. The trainable vectors start as: adapter zeros; full mode: the weights.
 std::unique_ptr<Model> make_t5(const T5Config& config, const ModelOptions& options, const Weights& weights);
+
+// Paths of the layers an adapter can be put on, in the order of the state dict.
+std::vector<std::string> t5_linear_modules(const T5Config& config);
 
 }  // namespace rkif

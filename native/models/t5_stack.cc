@@ -1,7 +1,5 @@
 #include "models/t5_stack.h"
 
-#include <ATen/ops/empty.h>
-
 #include "models/embedding.h"
 #include "models/norm.h"
 
@@ -40,73 +38,43 @@ uint32_t site_number(bool decoder, int64_t layer, uint32_t site) {
 
 }  // namespace
 
-SelfCache::SelfCache(int64_t layers, int64_t rows, int64_t capacity, int64_t width) : rows_(rows) {
-  for (int64_t i = 0; i < layers; ++i) {
-    layers_.push_back(
-        {at::empty({rows * capacity, width}, at::kFloat), at::empty({rows * capacity, width}, at::kFloat)});
-  }
-}
-
-void SelfCache::grow(int64_t capacity) {
-  for (KeyValues& layer : layers_) {
-    for (at::Tensor* stored : {&layer.keys, &layer.values}) {
-      at::Tensor old = stored->view({rows_, -1, stored->size(1)});
-      at::Tensor larger = at::empty({rows_, capacity, stored->size(1)}, stored->options());
-      larger.narrow(1, 0, old.size(1)).copy_(old);
-      *stored = larger.view({rows_ * capacity, -1});
-    }
-  }
-}
-
-const KeyValues& SelfCache::store(int64_t layer, const KeyValues& step) {
-  KeyValues& all = layers_[layer];
-  all.keys.index_copy_(0, positions_, step.keys);
-  all.values.index_copy_(0, positions_, step.values);
-  return all;
-}
-
 T5Stack::T5Stack(const T5Config& config, bool decoder)
     : config_(config),
       decoder_(decoder),
       buckets_(!decoder, config.relative_attention_num_buckets, config.relative_attention_max_distance),
       blocks_(decoder ? config.num_decoder_layers : config.num_layers) {}
 
-void T5Stack::list(std::vector<ParameterSlot>& slots) {
+void T5Stack::list(SlotList& slots) {
   const T5Config& c = config_;
   int64_t inner = c.num_heads * c.d_kv;
   std::string stack = decoder_ ? "decoder" : "encoder";
-  auto linear = [&](std::string module, int64_t out, int64_t in, Linear& layer) {
-    slots.push_back({std::move(module), {out, in}, &layer.weight, &layer});
-  };
-  auto small = [&](std::string module, std::vector<int64_t> shape, at::Tensor& tensor) {
-    slots.push_back({std::move(module), std::move(shape), &tensor, nullptr, true});
-  };
+  auto norm = [&](const std::string& module, at::Tensor& tensor) { slots.small(module + ".weight", {c.d_model}, tensor); };
   auto attention = [&](const std::string& module, Attention& layer) {
-    linear(module + ".q", inner, c.d_model, layer.q);
-    linear(module + ".k", inner, c.d_model, layer.k);
-    linear(module + ".v", inner, c.d_model, layer.v);
-    linear(module + ".o", c.d_model, inner, layer.o);
+    slots.linear(module + ".q", inner, c.d_model, layer.q);
+    slots.linear(module + ".k", inner, c.d_model, layer.k);
+    slots.linear(module + ".v", inner, c.d_model, layer.v);
+    slots.linear(module + ".o", c.d_model, inner, layer.o);
   };
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
     std::string prefix = stack + ".block." + std::to_string(i) + ".layer.";
     attention(prefix + "0.SelfAttention", block.self);
     if (i == 0) {
-      small(prefix + "0.SelfAttention.relative_attention_bias", {c.relative_attention_num_buckets, c.num_heads},
-            relative_bias_);
+      slots.small(prefix + "0.SelfAttention.relative_attention_bias.weight",
+                  {c.relative_attention_num_buckets, c.num_heads}, relative_bias_);
     }
-    small(prefix + "0.layer_norm", {c.d_model}, block.self_norm);
+    norm(prefix + "0.layer_norm", block.self_norm);
     if (decoder_) {
       attention(prefix + "1.EncDecAttention", block.cross);
-      small(prefix + "1.layer_norm", {c.d_model}, block.cross_norm);
+      norm(prefix + "1.layer_norm", block.cross_norm);
     }
     std::string last = prefix + (decoder_ ? "2" : "1");
-    linear(last + (c.gated ? ".DenseReluDense.wi_0" : ".DenseReluDense.wi"), c.d_ff, c.d_model, block.wi);
-    if (c.gated) linear(last + ".DenseReluDense.wi_1", c.d_ff, c.d_model, block.wi_1);
-    linear(last + ".DenseReluDense.wo", c.d_model, c.d_ff, block.wo);
-    small(last + ".layer_norm", {c.d_model}, block.feed_forward_norm);
+    slots.linear(last + (c.gated ? ".DenseReluDense.wi_0" : ".DenseReluDense.wi"), c.d_ff, c.d_model, block.wi);
+    if (c.gated) slots.linear(last + ".DenseReluDense.wi_1", c.d_ff, c.d_model, block.wi_1);
+    slots.linear(last + ".DenseReluDense.wo", c.d_model, c.d_ff, block.wo);
+    norm(last + ".layer_norm", block.feed_forward_norm);
   }
-  small(stack + ".final_layer_norm", {c.d_model}, final_norm_);
+  norm(stack + ".final_layer_norm", final_norm_);
 }
 
 Dropout T5Stack::place(const T5Pass& pass, int64_t layer, uint32_t site) const {
@@ -148,9 +116,12 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   uint32_t offset = cross ? kCrossOffset : 0;
   at::Tensor q = linear(x, weights.q, adapter_place(pass, layer, kSelfQ + offset, !decoder_));
   // T5 folds the scale of the scores into its initialisation: none here.
-  at::Tensor mixed = attend(q, keys.keys, keys.values, bias,
-                            {config_.num_heads, 1.0f, decoder_ && !cross, spans,
-                             probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities)});
+  AttentionPlace at;
+  at.heads = config_.num_heads;
+  at.causal = decoder_ && !cross;
+  at.spans = spans;
+  at.dropout = probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities);
+  at::Tensor mixed = attend(q, keys.keys, keys.values, bias, at);
   return linear(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
 
@@ -179,7 +150,7 @@ at::Tensor T5Stack::encode(const at::Tensor& ids, const Sequences& sequences, co
   return finished(x, pass);
 }
 
-at::Tensor T5Stack::decode(const DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
+at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
                            const at::Tensor& embedding, const T5Pass& pass) const {
   at::Tensor x = embedded(input.ids, embedding, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {

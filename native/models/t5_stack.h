@@ -7,17 +7,12 @@
 #include <vector>
 
 #include "models/attention.h"
-#include "models/lora.h"
+#include "models/key_value_cache.h"
 #include "models/parameters.h"
 #include "models/relative_bias.h"
 #include "models/t5.h"
 
 namespace rkif {
-
-struct KeyValues {
-  at::Tensor keys;
-  at::Tensor values;
-};
 
 // What one forward pass needs beside its tokens.
 struct T5Pass {
@@ -30,30 +25,12 @@ struct T5Pass {
   std::shared_ptr<const RowPlaces> decoder_rows;
 };
 
-// Self-attention's keys and values of a generation: position p of row r at r * capacity + p.
-class SelfCache {
- public:
-  // Room for `capacity` tokens in each of `rows` answers; token t of row r stands at r * capacity + t.
-  SelfCache(int64_t layers, int64_t rows, int64_t capacity, int64_t width);
-  // More room; what is stored keeps its places (r, t).
-  void grow(int64_t capacity);
-  // Where the next call of store() puts its rows.
-  void at_positions(at::Tensor positions) { positions_ = std::move(positions); }
-  // Adds this step's keys and values of a layer and returns all of them.
-  const KeyValues& store(int64_t layer, const KeyValues& step);
-
- private:
-  std::vector<KeyValues> layers_;
-  at::Tensor positions_;
-  int64_t rows_;
-};
-
-struct DecoderInput {
+struct T5DecoderInput {
   at::Tensor ids;
   Spans self;
   Spans cross;
   AttentionBias bias;
-  SelfCache* cache = nullptr;  // null: the tokens attend to this call's own keys
+  KeyValueCache* cache = nullptr;  // null: the tokens attend to this call's own keys
 };
 
 class T5Stack {
@@ -61,8 +38,7 @@ class T5Stack {
   T5Stack(const T5Config& config, bool decoder);
   T5Stack(const T5Stack&) = delete;
 
-  // In the order of the Hugging Face state dict.
-  void list(std::vector<ParameterSlot>& slots);
+  void list(SlotList& slots);
   AttentionBias bias(int64_t reach) const { return buckets_.bias(relative_bias_, reach); }
 
   // Both return the states after the final norm, [tokens, d_model].
@@ -70,7 +46,7 @@ class T5Stack {
                     const at::Tensor& embedding, const T5Pass& pass) const;
   // `cross`: keys and values of the encoder's states for every layer, as cross_keys() gives them; where empty they are
   // computed from `states`, layer by layer.
-  at::Tensor decode(const DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
+  at::Tensor decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
                     const at::Tensor& embedding, const T5Pass& pass) const;
   std::vector<KeyValues> cross_keys(const at::Tensor& states, const T5Pass& pass) const;
 

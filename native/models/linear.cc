@@ -1,16 +1,15 @@
-#include "models/lora.h"
+#include "models/linear.h"
 
 #include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/sum.h>
 
-#include <cmath>
 #include <optional>
-#include <set>
-#include <stdexcept>
 
 #include "models/autograd.h"
+#include "models/int8.h"
 
 namespace rkif {
 namespace {
@@ -19,6 +18,17 @@ namespace {
 at::Tensor product(const at::Tensor& x, const at::Tensor& matrix) {
   if (matrix.scalar_type() == at::kFloat) return at::mm(x, matrix);
   return at::mm(x.to(matrix.scalar_type()), matrix).to(at::kFloat);
+}
+
+at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
+  at::Tensor y = layer.scales.defined() ? times_transposed(x, {layer.weight, layer.scales})
+                                        : product(x, layer.weight.t());
+  if (layer.bias.defined()) y.add_(layer.bias.detach());
+  return y;
+}
+
+at::Tensor gradient_of_input(const at::Tensor& dy, const Linear& layer) {
+  return layer.scales.defined() ? times(dy, {layer.weight, layer.scales}) : product(dy, layer.weight);
 }
 
 at::Tensor adapter_input(const at::Tensor& x, const Dropout& place) {
@@ -31,7 +41,7 @@ at::Tensor adapter_input(const at::Tensor& x, const Dropout& place) {
 
 // Also gives A dropout(x) back, which the gradient of B needs.
 at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropout& place, at::Tensor* low_rank) {
-  at::Tensor y = product(x, layer.weight.t());
+  at::Tensor y = base_product(x, layer);
   if (layer.adapter_active()) {
     at::Tensor h = at::mm(adapter_input(x, place), layer.a.t());
     y.addmm_(h, layer.b.t(), 1, layer.scale);
@@ -68,8 +78,12 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       at::Tensor into = layer.weight.grad();
       into.addmm_(dy.t(), kept.x);
     }
+    if (layer.bias.defined() && layer.bias.requires_grad()) {
+      at::Tensor into = layer.bias.grad();
+      into.add_(at::sum(dy, {0}));
+    }
     at::Tensor dx;
-    if (needs_x) dx = product(dy, layer.weight);
+    if (needs_x) dx = gradient_of_input(dy, layer);
     if (layer.adapter_active()) {
       at::Tensor into_b = layer.b.grad();
       into_b.addmm_(dy.t(), kept.low_rank, 1, layer.scale);
@@ -111,31 +125,6 @@ void Linear::merge() {
 void Linear::unmerge() {
   weight = std::move(original_);
   original_ = at::Tensor();
-}
-
-double lora_scale(const LoraConfig& config) {
-  return config.alpha / (config.rs_lora ? std::sqrt(static_cast<double>(config.r)) : static_cast<double>(config.r));
-}
-
-std::vector<bool> match_targets(const std::vector<std::string>& modules, const std::vector<std::string>& targets) {
-  std::vector<bool> matched(modules.size(), false);
-  for (const std::string& target : targets) {
-    bool any = false;
-    for (size_t i = 0; i < modules.size(); ++i) {
-      if (modules[i] == target || modules[i].ends_with("." + target)) any = matched[i] = true;
-    }
-    if (any) continue;
-    std::set<std::string> candidates;
-    for (const std::string& module : modules) candidates.insert(module.substr(module.rfind('.') + 1));
-    std::string message = "target module \"" + target + "\" matches no linear layer of the model; candidates: ";
-    const char* separator = "";
-    for (const std::string& candidate : candidates) {
-      message += separator + candidate;
-      separator = ", ";
-    }
-    throw std::invalid_argument(message + ", or a module's path such as \"" + modules.front() + "\"");
-  }
-  return matched;
 }
 
 }  // namespace rkif

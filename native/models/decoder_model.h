@@ -1,0 +1,34 @@
+// The decoder model behind make_decoder().
+#pragma once
+#include <vector>
+
+#include "models/decoder.h"
+#include "models/decoder_stack.h"
+#include "models/language_model.h"
+
+namespace rkif {
+
+class Decoder : public LanguageModel {
+ public:
+  Decoder(const DecoderConfig& config, const ModelOptions& options, const Weights& weights);
+
+  std::vector<std::vector<int32_t>> generate(const GenerateOptions& options) override;
+  std::vector<double> score_options(const ScoreOptions& options) override;
+
+ protected:
+  void check(const Batch& batch) const override;
+  Targets targets_of(const Batch& batch) const override;
+  at::Tensor states(const Batch& batch, const AccumulateOptions& options) const override;
+  at::Tensor head(const at::Tensor& states) const override;
+
+ private:
+  void load(const Weights& weights);
+
+  const DecoderConfig config_;
+  DecoderStack stack_;
+  mutable Rope rope_;  // its tables grow with the texts seen; models are used by one thread
+  at::Tensor embedding_;
+  Linear head_;
+};
+
+}  // namespace rkif

@@ -1,0 +1,116 @@
+#include "models/decoder_stack.h"
+
+#include <cmath>
+
+#include "models/embedding.h"
+#include "models/norm.h"
+
+namespace rkif {
+namespace {
+
+// Places of dropout within a layer. The numbers are part of what a saved run means: a site never changes its number.
+enum Site : uint32_t {
+  kProbabilities = 1,
+  // Adapters' inputs.
+  kQ = 32,
+  kK = 33,
+  kV = 34,
+  kO = 35,
+  kGate = 36,
+  kUp = 37,
+  kDown = 38,
+};
+
+uint32_t site_number(size_t layer, uint32_t site) { return static_cast<uint32_t>(layer) << 8 | site; }
+
+}  // namespace
+
+DecoderStack::DecoderStack(const DecoderConfig& config) : config_(config), blocks_(config.num_layers) {}
+
+void DecoderStack::list(SlotList& slots) {
+  const DecoderConfig& c = config_;
+  const int64_t queries = c.num_heads * c.head_size, keys = key_width(), width = c.hidden_size;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    const std::string layer = "model.layers." + std::to_string(i) + ".";
+    const std::string attention = layer + "self_attn.", mlp = layer + "mlp.";
+    slots.linear(attention + "q_proj", queries, width, block.q, c.query_key_value_bias);
+    slots.linear(attention + "k_proj", keys, width, block.k, c.query_key_value_bias);
+    slots.linear(attention + "v_proj", keys, width, block.v, c.query_key_value_bias);
+    slots.linear(attention + "o_proj", width, queries, block.o, c.output_bias);
+    if (c.query_key_norm) {
+      slots.small(attention + "q_norm.weight", {c.head_size}, block.query_norm);
+      slots.small(attention + "k_norm.weight", {c.head_size}, block.key_norm);
+    }
+    slots.linear(mlp + "gate_proj", c.intermediate_size, width, block.gate, c.mlp_bias);
+    slots.linear(mlp + "up_proj", c.intermediate_size, width, block.up, c.mlp_bias);
+    slots.linear(mlp + "down_proj", width, c.intermediate_size, block.down, c.mlp_bias);
+    slots.small(layer + "input_layernorm.weight", {width}, block.input_norm);
+    slots.small(layer + "post_attention_layernorm.weight", {width}, block.feed_forward_norm);
+  }
+  slots.small("model.norm.weight", {width}, final_norm_);
+}
+
+Dropout DecoderStack::adapter_place(const DecoderPass& pass, size_t layer, uint32_t site) const {
+  if (pass.adapter_rate <= 0) return {};
+  return {pass.adapter_rate, dropout_site_key(pass.counters, site_number(layer, site)), pass.rows};
+}
+
+at::Tensor DecoderStack::rotated_heads(const at::Tensor& projected, int64_t heads, const at::Tensor& norm,
+                                       const Rotation& places) const {
+  at::Tensor x = projected;
+  if (norm.defined()) {
+    x = rms_norm(x.reshape({-1, config_.head_size}), norm, config_.norm_epsilon).view({-1, heads * config_.head_size});
+  }
+  return rotate(x, heads, places);
+}
+
+at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& input, const DecoderPass& pass,
+                                   size_t layer) const {
+  const DecoderConfig& c = config_;
+  const Block& block = blocks_[layer];
+  at::Tensor q = rotated_heads(linear(x, block.q, adapter_place(pass, layer, kQ)), c.num_heads, block.query_norm,
+                               input.places);
+  at::Tensor k = rotated_heads(linear(x, block.k, adapter_place(pass, layer, kK)), c.num_key_value_heads,
+                               block.key_norm, input.places);
+  KeyValues keys{k, linear(x, block.v, adapter_place(pass, layer, kV))};
+  if (input.kept) input.kept->push_back(keys);
+  if (input.cache) keys = input.cache->store(static_cast<int64_t>(layer), keys);
+  AttentionPlace place;
+  place.heads = c.num_heads;
+  place.key_heads = c.num_key_value_heads;
+  place.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(c.head_size)));
+  place.causal = true;
+  place.window = c.windows[layer];
+  place.spans = input.spans;
+  if (pass.attention_rate > 0) {
+    place.dropout = {pass.attention_rate, dropout_site_key(pass.counters, site_number(layer, kProbabilities))};
+  }
+  const KeyValues& prefix = input.prefix ? (*input.prefix)[layer] : keys;
+  place.prefix_keys = prefix.keys;
+  place.prefix_values = prefix.values;
+  at::Tensor mixed = attend(q, keys.keys, keys.values, {}, place);
+  return linear(mixed, block.o, adapter_place(pass, layer, kO));
+}
+
+at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderPass& pass, size_t layer) const {
+  const Block& block = blocks_[layer];
+  at::Tensor up = linear(x, block.up, adapter_place(pass, layer, kUp));
+  at::Tensor inside =
+      activate(config_.activation, linear(x, block.gate, adapter_place(pass, layer, kGate)), up, Dropout{});
+  return linear(inside, block.down, adapter_place(pass, layer, kDown));
+}
+
+at::Tensor DecoderStack::run(const DecoderInput& input, const at::Tensor& embedding, const DecoderPass& pass) const {
+  at::Tensor x = embed(input.ids, embedding);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const Block& block = blocks_[layer];
+    at::Tensor mixed = attention(rms_norm(x, block.input_norm, config_.norm_epsilon), input, pass, layer);
+    x = add_dropped(x, mixed, {}, pass.abort);
+    at::Tensor out = feed_forward(rms_norm(x, block.feed_forward_norm, config_.norm_epsilon), pass, layer);
+    x = add_dropped(x, out, {}, pass.abort);
+  }
+  return rms_norm(x, final_norm_, config_.norm_epsilon);
+}
+
+}  // namespace rkif

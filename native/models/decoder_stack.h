@@ -1,0 +1,67 @@
+// A decoder's layers over packed tokens.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/attention.h"
+#include "models/decoder.h"
+#include "models/key_value_cache.h"
+#include "models/linear.h"
+#include "models/parameters.h"
+
+namespace rkif {
+
+// What one forward pass needs beside its tokens.
+struct DecoderPass {
+  // Rates of 0: no dropout.
+  double attention_rate = 0;
+  double adapter_rate = 0;
+  DropoutCounters counters;
+  AbortFlag abort;
+  std::shared_ptr<const RowPlaces> rows;
+};
+
+struct DecoderInput {
+  at::Tensor ids;
+  Rotation places;
+  Spans spans;
+  KeyValueCache* cache = nullptr;                  // null: the tokens attend to this call's own keys
+  const std::vector<KeyValues>* prefix = nullptr;  // by layer, what the spans' prefixes refer to; null: this call's own
+  std::vector<KeyValues>* kept = nullptr;          // where this call's keys and values are kept, layer by layer
+};
+
+class DecoderStack {
+ public:
+  explicit DecoderStack(const DecoderConfig& config);
+  DecoderStack(const DecoderStack&) = delete;
+
+  void list(SlotList& slots);
+  // States after the final norm, [tokens, hidden size].
+  at::Tensor run(const DecoderInput& input, const at::Tensor& embedding, const DecoderPass& pass) const;
+  int64_t key_width() const { return config_.num_key_value_heads * config_.head_size; }
+
+ private:
+  struct Block {
+    at::Tensor input_norm;
+    Linear q, k, v, o;
+    at::Tensor query_norm, key_norm;  // undefined: none
+    at::Tensor feed_forward_norm;
+    Linear gate, up, down;
+  };
+
+  Dropout adapter_place(const DecoderPass& pass, size_t layer, uint32_t site) const;
+  // A projection with every head normed, where the model has that, and rotated.
+  at::Tensor rotated_heads(const at::Tensor& projected, int64_t heads, const at::Tensor& norm,
+                           const Rotation& places) const;
+  at::Tensor attention(const at::Tensor& x, const DecoderInput& input, const DecoderPass& pass, size_t layer) const;
+  at::Tensor feed_forward(const at::Tensor& x, const DecoderPass& pass, size_t layer) const;
+
+  const DecoderConfig config_;
+  std::vector<Block> blocks_;
+  at::Tensor final_norm_;
+};
+
+}  // namespace rkif

@@ -1,0 +1,139 @@
+#include "models/generation.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/argmax.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+
+#include "kernels/dropout.h"
+
+namespace rkif {
+namespace {
+
+void check(const GenerateOptions& options, int64_t vocab_size) {
+  for (int32_t id : options.end_token_ids) {
+    if (id < 0 || id >= vocab_size) {
+      throw std::invalid_argument("generate: an end token is " + std::to_string(id) +
+                                  ", expected a token below the vocabulary's size of " + std::to_string(vocab_size));
+    }
+  }
+  if (!options.sampling) return;
+  const Sampling& s = *options.sampling;
+  if (!(s.temperature > 0) || !std::isfinite(s.temperature)) {
+    throw std::invalid_argument("generate: temperature is " + std::to_string(s.temperature) + ", expected above 0");
+  }
+  if (!(s.top_p > 0 && s.top_p <= 1)) {
+    throw std::invalid_argument("generate: top-p is " + std::to_string(s.top_p) + ", expected above 0 and at most 1");
+  }
+}
+
+// Uniform in [0, 1).
+double uniform(uint64_t seed, int64_t row, int64_t step) {
+  uint64_t bits = mix64(mix64(mix64(seed) ^ static_cast<uint64_t>(row)) ^ static_cast<uint64_t>(step));
+  return static_cast<double>(bits >> 11) * 0x1p-53;
+}
+
+// exp((x - highest) / temperature); 0 for what is no number.
+double weight_of(float x, float highest, double temperature) {
+  double weight = std::exp((static_cast<double>(x) - highest) / temperature);
+  return std::isfinite(weight) ? weight : 0;
+}
+
+// The candidates of a row that together reach top_p, most probable first (ties: lower id first).
+std::vector<int32_t> nucleus(const std::vector<double>& weights, double total, double top_p) {
+  std::vector<int32_t> ids;
+  // What cannot be in the nucleus need not be sorted: the rest below this bound is less than half of 1 - top_p.
+  double bound = total * (1 - top_p) / (2 * static_cast<double>(weights.size()));
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] > bound) ids.push_back(static_cast<int32_t>(i));
+  }
+  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return weights[a] > weights[b]; });
+  double sum = 0;
+  size_t kept = 0;
+  while (kept < ids.size() && (kept == 0 || sum < top_p * total)) sum += weights[ids[kept++]];
+  ids.resize(kept);
+  return ids;
+}
+
+int32_t sample(const float* logits, int64_t count, const Sampling& sampling, double u) {
+  float highest = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < count; ++i) highest = logits[i] > highest ? logits[i] : highest;
+  std::vector<double> weights(count);
+  double total = 0;
+  for (int64_t i = 0; i < count; ++i) total += weights[i] = weight_of(logits[i], highest, sampling.temperature);
+  std::vector<int32_t> ids;
+  if (sampling.top_p < 1) {
+    ids = nucleus(weights, total, sampling.top_p);
+    total = 0;
+    for (int32_t id : ids) total += weights[id];
+  } else {
+    ids.resize(count);
+    std::iota(ids.begin(), ids.end(), 0);
+  }
+  double sum = 0;
+  int32_t last = 0;
+  for (int32_t id : ids) {
+    if (weights[id] == 0) continue;
+    last = id;
+    sum += weights[id];
+    if (u * total < sum) break;
+  }
+  return last;
+}
+
+std::vector<int32_t> best_tokens(const at::Tensor& logits) {
+  at::Tensor best = at::argmax(logits, 1);
+  const int64_t* ids = best.const_data_ptr<int64_t>();
+  return {ids, ids + best.numel()};
+}
+
+}  // namespace
+
+std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling, const std::vector<int32_t>& rows,
+                                   int64_t step) {
+  at::Tensor values = logits.contiguous();
+  const int64_t count = values.size(1);
+  const float* data = values.const_data_ptr<float>();
+  std::vector<int32_t> tokens(rows.size());
+  at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      tokens[i] = sample(data + i * count, count, sampling, uniform(sampling.seed, rows[i], step));
+    }
+  });
+  return tokens;
+}
+
+std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options, int64_t prompts, int64_t vocab_size,
+                                                  const NextLogits& next_logits) {
+  check(options, vocab_size);
+  std::vector<std::vector<int32_t>> results(prompts);
+  const std::vector<int32_t>& ends = options.end_token_ids;
+  std::vector<int32_t> active(prompts), tokens;
+  std::iota(active.begin(), active.end(), 0);
+  for (int64_t step = 0; step < options.max_new_tokens && !active.empty(); ++step) {
+    check_abort(options.abort);
+    at::Tensor logits = next_logits(active, tokens, step);
+    if (step < options.min_new_tokens) {
+      for (int32_t id : ends) logits.select(1, id).fill_(-std::numeric_limits<float>::infinity());
+    }
+    std::vector<int32_t> chosen =
+        options.sampling ? sample_tokens(logits, *options.sampling, active, step) : best_tokens(logits);
+    if (options.on_tokens) options.on_tokens(active, chosen);
+    std::vector<int32_t> still_active;
+    tokens.clear();
+    for (size_t i = 0; i < active.size(); ++i) {
+      results[active[i]].push_back(chosen[i]);
+      if (std::find(ends.begin(), ends.end(), chosen[i]) != ends.end()) continue;
+      still_active.push_back(active[i]);
+      tokens.push_back(chosen[i]);
+    }
+    active = std::move(still_active);
+  }
+  return results;
+}
+
+}  // namespace rkif

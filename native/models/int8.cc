@@ -1,0 +1,117 @@
+#include "models/int8.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <stdexcept>
+
+namespace rkif {
+namespace {
+
+// Rows widened at once: about 2 MB, so that the product finds them in the cache.
+int64_t block_rows(int64_t columns) { return std::clamp<int64_t>((int64_t{1} << 20) / columns, 16, 4096); }
+
+template <typename Stored>
+bool quantise(const Stored* from, int64_t columns, float* row, int8_t* to, float* scale) {
+  float largest = 0, sum = 0;
+  for (int64_t j = 0; j < columns; ++j) row[j] = static_cast<float>(from[j]);
+#pragma omp simd reduction(max : largest) reduction(+ : sum)
+  for (int64_t j = 0; j < columns; ++j) {
+    float size = std::fabs(row[j]);
+    largest = size > largest ? size : largest;
+    sum += size * 0.0f;  // NaN where a value is NaN or infinite, which a maximum would pass over
+  }
+  if (!(sum == 0)) return false;
+  *scale = largest / 127.0f;
+  // A row of zeros stays so whatever it is divided by.
+  const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+  for (int64_t j = 0; j < columns; ++j) to[j] = static_cast<int8_t>(std::nearbyintf(row[j] * inverse));
+  return true;
+}
+
+template <typename Stored>
+void quantise_all(const at::Tensor& weight, QuantisedRows& result) {
+  const int64_t rows = weight.size(0), columns = weight.size(1);
+  const Stored* from = weight.const_data_ptr<Stored>();
+  int8_t* to = result.values.mutable_data_ptr<int8_t>();
+  float* scales = result.scales.mutable_data_ptr<float>();
+  std::atomic<int64_t> refused{-1};
+  at::parallel_for(0, rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, columns)),
+                   [&](int64_t begin, int64_t end) {
+                     std::vector<float> row(columns);
+                     for (int64_t i = begin; i < end; ++i) {
+                       if (!quantise(from + i * columns, columns, row.data(), to + i * columns, scales + i)) refused = i;
+                     }
+                   });
+  if (refused >= 0) {
+    throw std::invalid_argument("int8: row " + std::to_string(refused) +
+                                " of a weight holds a value that is not finite; expected numbers");
+  }
+}
+
+// Rows [begin, begin + count) as bf16: integers up to 127 have an exact one.
+at::Tensor widened(const QuantisedRows& weight, int64_t begin, int64_t count, at::Tensor& buffer) {
+  at::Tensor block = buffer.narrow(0, 0, count);
+  block.copy_(weight.values.narrow(0, begin, count));
+  return block;
+}
+
+at::Tensor block_buffer(const QuantisedRows& weight) {
+  int64_t rows = std::min(weight.values.size(0), block_rows(weight.values.size(1)));
+  return at::empty({rows, weight.values.size(1)}, at::kBFloat16);
+}
+
+}  // namespace
+
+QuantisedRows quantise_rows(const at::Tensor& given) {
+  at::Tensor weight = given.contiguous();
+  QuantisedRows result{at::empty(weight.sizes(), at::kChar), at::empty({weight.size(0)}, at::kFloat)};
+  switch (weight.scalar_type()) {
+    case at::kFloat:
+      quantise_all<float>(weight, result);
+      break;
+    case at::kBFloat16:
+      quantise_all<at::BFloat16>(weight, result);
+      break;
+    case at::kHalf:
+      quantise_all<at::Half>(weight, result);
+      break;
+    default:
+      quantise_all<double>(weight.to(at::kDouble), result);
+  }
+  return result;
+}
+
+at::Tensor times_transposed(const at::Tensor& x, const QuantisedRows& weight) {
+  const int64_t out = weight.values.size(0);
+  at::Tensor narrow_x = x.to(at::kBFloat16);
+  at::Tensor y = at::empty({x.size(0), out}, at::kFloat);
+  at::Tensor buffer = block_buffer(weight);
+  for (int64_t begin = 0; begin < out; begin += buffer.size(0)) {
+    int64_t count = std::min(buffer.size(0), out - begin);
+    at::Tensor part = at::mm(narrow_x, widened(weight, begin, count, buffer).t());
+    at::Tensor to = y.narrow(1, begin, count);
+    at::mul_out(to, part, weight.scales.narrow(0, begin, count));
+  }
+  return y;
+}
+
+at::Tensor times(const at::Tensor& y, const QuantisedRows& weight) {
+  const int64_t out = weight.values.size(0);
+  at::Tensor x = at::zeros({y.size(0), weight.values.size(1)}, at::kFloat);
+  at::Tensor buffer = block_buffer(weight);
+  for (int64_t begin = 0; begin < out; begin += buffer.size(0)) {
+    int64_t count = std::min(buffer.size(0), out - begin);
+    at::Tensor scaled = at::mul(y.narrow(1, begin, count), weight.scales.narrow(0, begin, count)).to(at::kBFloat16);
+    x.add_(at::mm(scaled, widened(weight, begin, count, buffer)));
+  }
+  return x;
+}
+
+}  // namespace rkif

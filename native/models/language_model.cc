@@ -1,0 +1,112 @@
+#include "models/language_model.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/index_select.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+
+#include "models/loss.h"
+
+namespace rkif {
+
+void LanguageModel::Targets::add(int64_t row, int32_t label, size_t record) {
+  rows.push_back(static_cast<int32_t>(row));
+  labels.push_back(label);
+  records.push_back(static_cast<int32_t>(record));
+}
+
+LossReport LanguageModel::accumulate(const Batch& batch, const AccumulateOptions& options) {
+  check_training(options);
+  check(batch);
+  Targets targets = targets_of(batch);
+  LossReport report;
+  report.label_tokens = static_cast<int64_t>(targets.labels.size());
+  if (targets.labels.empty()) return report;
+
+  at::AutoGradMode with_graph(true);
+  at::Tensor rows = states(batch, options);
+  if (report.label_tokens < rows.size(0)) rows = at::index_select(rows, 0, index_tensor(targets.rows));
+  at::Tensor scores = head(rows);
+  // Nothing keeps the logits for the backward pass, so their gradient takes their place.
+  at::Tensor gradient = scores.detach();
+  std::vector<double> losses =
+      cross_entropy_into_gradient(gradient, targets.labels, options.loss_scale / options.divisor);
+  report.loss_sum = std::accumulate(losses.begin(), losses.end(), 0.0);
+  if (scores.requires_grad()) torch::autograd::backward({scores}, {gradient});
+  return report;
+}
+
+std::vector<double> LanguageModel::losses_of(const at::Tensor& rows, const std::vector<int32_t>& labels,
+                                             const AbortFlag& abort) const {
+  constexpr int64_t kLogits = int64_t{1} << 24;
+  int64_t step = std::max<int64_t>(64, kLogits / vocab_size_);
+  std::vector<double> losses;
+  for (int64_t start = 0; start < rows.size(0); start += step) {
+    check_abort(abort);
+    int64_t count = std::min(step, rows.size(0) - start);
+    std::vector<int32_t> chunk(labels.begin() + start, labels.begin() + start + count);
+    std::vector<double> part = cross_entropy(head(rows.narrow(0, start, count)), chunk);
+    losses.insert(losses.end(), part.begin(), part.end());
+  }
+  return losses;
+}
+
+std::vector<double> LanguageModel::loss(const Batch& batch, const AbortFlag& abort) {
+  c10::InferenceMode inference;
+  check(batch);
+  Targets targets = targets_of(batch);
+  std::vector<double> sums(batch.input_lengths.size(), 0.0);
+  if (targets.labels.empty()) return sums;
+  AccumulateOptions options;
+  options.abort = abort;
+  at::Tensor rows = at::index_select(states(batch, options), 0, index_tensor(targets.rows));
+  std::vector<double> losses = losses_of(rows, targets.labels, abort);
+  for (size_t i = 0; i < losses.size(); ++i) sums[targets.records[i]] += losses[i];
+  return sums;
+}
+
+at::Tensor LanguageModel::logits(const Batch& batch) {
+  c10::InferenceMode inference;
+  check(batch);
+  return head(states(batch, {}));
+}
+
+at::Tensor LanguageModel::embed(const std::vector<int32_t>&, const std::vector<int32_t>&, const AbortFlag&) {
+  throw std::invalid_argument("a language model has no embedding of a text; expected an encoder (BERT, RoBERTa, ...)");
+}
+
+void LanguageModel::check_prompts(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) const {
+  check_packed("input ids", ids, lengths, 1, vocab_size_, Labels::kNo);
+}
+
+void LanguageModel::check_records(const Batch& batch) const {
+  if (batch.label_lengths.size() != batch.input_lengths.size() ||
+      batch.record_keys.size() != batch.input_lengths.size()) {
+    throw std::invalid_argument("batch: " + std::to_string(batch.input_lengths.size()) + " inputs, " +
+                                std::to_string(batch.label_lengths.size()) + " label sequences and " +
+                                std::to_string(batch.record_keys.size()) + " record keys, expected as many of each");
+  }
+}
+
+void LanguageModel::check_options(const ScoreOptions& options) const {
+  check_prompts(options.input_ids, options.input_lengths);
+  check_packed("option ids", options.option_ids, options.option_lengths, 1, vocab_size_, Labels::kNo);
+  if (options.option_prompts.size() != options.option_lengths.size()) {
+    throw std::invalid_argument("score options: " + std::to_string(options.option_lengths.size()) + " options, but " +
+                                std::to_string(options.option_prompts.size()) + " prompt indices");
+  }
+  int32_t prompt_count = static_cast<int32_t>(options.input_lengths.size());
+  for (size_t i = 0; i < options.option_prompts.size(); ++i) {
+    if (options.option_prompts[i] < 0 || options.option_prompts[i] >= prompt_count) {
+      throw std::invalid_argument("score options: option " + std::to_string(i) + " belongs to prompt " +
+                                  std::to_string(options.option_prompts[i]) + ", but there are " +
+                                  std::to_string(prompt_count));
+    }
+  }
+}
+
+}  // namespace rkif

@@ -1,0 +1,51 @@
+// What T5 and the decoders have in common: a head over the vocabulary, and the cross entropy of label tokens.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/packed.h"
+#include "models/trainable_model.h"
+
+namespace rkif {
+
+class LanguageModel : public TrainableModel {
+ public:
+  LossReport accumulate(const Batch& batch, const AccumulateOptions& options) override;
+  std::vector<double> loss(const Batch& batch, const AbortFlag& abort) override;
+  at::Tensor logits(const Batch& batch) override;
+  at::Tensor embed(const std::vector<int32_t>& input_ids, const std::vector<int32_t>& input_lengths,
+                   const AbortFlag& abort) override;
+
+ protected:
+  // Rows of states() that something is predicted from, and what they are to predict.
+  struct Targets {
+    std::vector<int32_t> rows;
+    std::vector<int32_t> labels;
+    std::vector<int32_t> records;  // index of the record in the batch
+
+    void add(int64_t row, int32_t label, size_t record);
+  };
+
+  LanguageModel(const ModelOptions& options, int64_t vocab_size) : TrainableModel(options), vocab_size_(vocab_size) {}
+
+  // Throws std::invalid_argument for a batch that does not fit the model.
+  virtual void check(const Batch& batch) const = 0;
+  virtual Targets targets_of(const Batch& batch) const = 0;
+  // States that the head makes logits from, of every row that logits() is to give. Dropout where the options ask for it.
+  virtual at::Tensor states(const Batch& batch, const AccumulateOptions& options) const = 0;
+  // fp32 logits of states.
+  virtual at::Tensor head(const at::Tensor& states) const = 0;
+
+  // Cross entropy of every row, its logits made by chunks: all at once may be gigabytes.
+  std::vector<double> losses_of(const at::Tensor& states, const std::vector<int32_t>& labels,
+                                const AbortFlag& abort) const;
+  void check_prompts(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) const;
+  void check_records(const Batch& batch) const;
+  // Also that every option has a prompt.
+  void check_options(const ScoreOptions& options) const;
+
+  const int64_t vocab_size_;
+};
+
+}  // namespace rkif

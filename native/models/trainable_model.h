@@ -1,0 +1,35 @@
+// What all families have in common: weights with an adapter on them, or all of them trained.
+#pragma once
+#include <vector>
+
+#include "models/model.h"
+#include "models/parameters.h"
+
+namespace rkif {
+
+class TrainableModel : public Model {
+ public:
+  void merge_adapter() override;
+  void unmerge_adapter() override;
+
+ protected:
+  explicit TrainableModel(const ModelOptions& options) : options_(options) {}
+  // Fills the slots and the flat vectors. The model then takes what else it needs of `reader` and finishes it.
+  void install(const SlotList& list, WeightReader& reader);
+  // What accumulate() refuses whatever the batch.
+  void check_training(const AccumulateOptions& options) const;
+  // The rate of dropout in place of the configuration's, where the options give one.
+  double base_rate(double of_config) const { return options_.base_dropout < 0 ? of_config : options_.base_dropout; }
+  double adapter_rate() const { return options_.full ? 0 : options_.adapter_dropout; }
+
+  ModelOptions options_;
+
+ private:
+  std::vector<Linear*> adapted_;
+  bool merged_ = false;
+};
+
+// Refuses a rate that is none (std::invalid_argument naming it).
+void check_rate(const std::string& what, double rate);
+
+}  // namespace rkif
