@@ -1,280 +1,145 @@
 import { expect } from "chai";
-import { writeFile } from "node:fs/promises";
+import { symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { readT5Config, resolveT5Config } from "../../lib/models/config.js";
+import {
+  type ModelConfig,
+  readModelConfig,
+  resolveModelConfig,
+  supportedModelTypes,
+} from "../../lib/models/config/index.js";
+import { file } from "./config-cases.js";
 import { failure, plainOpen, withFolder, writeTensors } from "./tiny-safetensors.js";
 
-/** t5-small on the hub (2020), shortened by what nobody reads. */
-const classic = {
-  architectures: ["T5WithLMHeadModel"],
-  d_ff: 2048,
-  d_kv: 64,
-  d_model: 512,
-  decoder_start_token_id: 0,
-  dropout_rate: 0.1,
-  eos_token_id: 1,
-  initializer_factor: 1.0,
-  is_encoder_decoder: true,
-  layer_norm_epsilon: 1e-6,
-  model_type: "t5",
-  n_positions: 512,
-  num_heads: 8,
-  num_layers: 6,
-  output_past: true,
-  pad_token_id: 0,
-  relative_attention_num_buckets: 32,
-  task_specific_params: { summarization: { num_beams: 4, prefix: "summarize: " } },
-  vocab_size: 32128,
-};
+const t5 = { model_type: "t5", vocab_size: 64, d_model: 16, d_kv: 4, d_ff: 24, num_heads: 3, num_layers: 2 };
 
-/** flan-t5-small on the hub (2022). */
-const flan = {
-  architectures: ["T5ForConditionalGeneration"],
-  d_ff: 1024,
-  d_kv: 64,
-  d_model: 512,
-  decoder_start_token_id: 0,
-  dropout_rate: 0.1,
-  eos_token_id: 1,
-  feed_forward_proj: "gated-gelu",
-  initializer_factor: 1.0,
-  is_encoder_decoder: true,
-  layer_norm_epsilon: 1e-6,
-  model_type: "t5",
-  n_positions: 512,
-  num_decoder_layers: 8,
-  num_heads: 6,
-  num_layers: 8,
-  output_past: true,
-  pad_token_id: 0,
-  relative_attention_max_distance: 128,
-  relative_attention_num_buckets: 32,
-  tie_word_embeddings: false,
-  transformers_version: "4.23.1",
-  use_cache: true,
-  vocab_size: 32128,
-};
-
-/** The same kind of model as transformers 5.23 writes it: recorded from save_pretrained. */
-const flanOfTransformers5 = {
-  architectures: ["T5ForConditionalGeneration"],
-  classifier_dropout: 0.0,
-  d_ff: 24,
-  d_kv: 4,
-  d_model: 16,
-  dense_act_fn: "gelu_new",
-  dropout_rate: 0.1,
-  dtype: "float32",
-  eos_token_id: 1,
-  feed_forward_proj: "gated-gelu",
-  initializer_factor: 1.0,
-  is_decoder: false,
-  is_encoder_decoder: true,
-  is_gated_act: true,
-  layer_norm_epsilon: 1e-6,
-  model_type: "t5",
-  num_decoder_layers: 1,
-  num_heads: 3,
-  num_layers: 2,
-  pad_token_id: 0,
-  relative_attention_max_distance: 128,
-  relative_attention_num_buckets: 32,
-  scale_decoder_outputs: false,
-  tie_word_embeddings: true,
-  transformers_version: "5.23.0",
-  use_cache: true,
+const llama = {
+  model_type: "llama",
   vocab_size: 64,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 1,
+  num_attention_heads: 4,
+  eos_token_id: 2,
 };
 
-const file = "models/some/config.json";
+const bert = { ...llama, model_type: "bert" };
+
+const never = (): Promise<never> => Promise.reject(new Error("opened"));
+
+/** A folder with these files, read. */
+async function read(files: Record<string, unknown>, open = never): Promise<ModelConfig> {
+  let resolved: ModelConfig | undefined;
+  await withFolder(async (folder) => {
+    for (const [name, content] of Object.entries(files)) {
+      await writeFile(join(folder, name), typeof content === "string" ? content : JSON.stringify(content));
+    }
+    resolved = await readModelConfig(folder, [], open);
+  });
+  return resolved as ModelConfig;
+}
 
 describe("models/config", () => {
-  it("reads the hub's classic form, with what it leaves out", () => {
-    expect(resolveT5Config(classic, file)).to.deep.equal({
-      vocabSize: 32128,
-      dModel: 512,
-      dKv: 64,
-      dFf: 2048,
-      numHeads: 8,
-      numLayers: 6,
-      numDecoderLayers: 6,
-      relativeAttentionNumBuckets: 32,
-      relativeAttentionMaxDistance: 128,
-      layerNormEpsilon: 1e-6,
-      dropoutRate: 0.1,
-      activation: "relu",
-      gated: false,
-      tieWordEmbeddings: true,
-      scaleDecoderOutputs: true,
-      padTokenId: 0,
-      eosTokenId: 1,
-      decoderStartTokenId: 0,
+  it("lists what can be loaded", () => {
+    expect(supportedModelTypes).to.deep.equal([
+      ...["t5", "llama", "mistral", "qwen2", "qwen3"],
+      ...["bert", "roberta", "xlm-roberta", "camembert", "distilbert"],
+    ]);
+  });
+
+  it("finds the family by the model type", () => {
+    expect(resolveModelConfig(t5, file)).to.include({ family: "t5", modelType: "t5", nominalTokens: null });
+    expect(resolveModelConfig(llama, file)).to.include({
+      family: "decoder",
+      modelType: "llama",
+      maxTokens: null,
+    });
+    expect(resolveModelConfig(bert, file)).to.include({
+      family: "encoder",
+      modelType: "bert",
+      maxTokens: 512,
     });
   });
 
-  it("reads Flan as published: a head of its own, no scaling, gated gelu_new", () => {
-    expect(resolveT5Config(flan, file)).to.include({
-      tieWordEmbeddings: false,
-      scaleDecoderOutputs: false,
-      activation: "gelu_new",
-      gated: true,
-      numLayers: 8,
-      numDecoderLayers: 8,
-      numHeads: 6,
-    });
-  });
-
-  it("reads what transformers 5 writes, where the checkpoint decides about the head", () => {
-    const resolve = (present: boolean, equalsEmbedding: boolean) =>
-      resolveT5Config(flanOfTransformers5, file, { present, equalsEmbedding });
-    const unscaled = { scaleDecoderOutputs: false, activation: "gelu_new", gated: true, numDecoderLayers: 1 };
-    expect(resolve(true, false)).to.include({ ...unscaled, tieWordEmbeddings: false });
-    expect(resolve(true, true)).to.include({ ...unscaled, tieWordEmbeddings: true });
-    expect(resolve(false, false)).to.include({ ...unscaled, tieWordEmbeddings: true });
-  });
-
-  // What transformers 5.23 resolved these to, loading a checkpoint without a head, with an equal and with a differing one.
-  it("scales and ties as transformers does", () => {
-    const cases: [object, tied: boolean, scaled: boolean][] = [
-      [{}, true, true],
-      [{ tie_word_embeddings: true }, true, true],
-      [{ tie_word_embeddings: null }, true, true],
-      [{ tie_word_embeddings: true, scale_decoder_outputs: true }, true, true],
-      [{ tie_word_embeddings: true, scale_decoder_outputs: false }, true, false],
-      [{ scale_decoder_outputs: false }, true, false],
-    ];
-    for (const [fields, tieWordEmbeddings, scaleDecoderOutputs] of cases) {
-      for (const head of [
-        { present: false, equalsEmbedding: false },
-        { present: true, equalsEmbedding: true },
-      ]) {
-        const resolved = resolveT5Config({ ...classic, ...fields }, file, head);
-        expect(resolved, JSON.stringify(fields)).to.include({ tieWordEmbeddings, scaleDecoderOutputs });
-      }
+  it("refuses other model types by name", async () => {
+    for (const model_type of ["mixtral", "umt5", "gpt2", "constructor"]) {
+      const error = await failure(() => resolveModelConfig({ ...llama, model_type }, file));
+      expect(error).to.include({ code: "CONFIG_UNSUPPORTED" });
+      expect(error.message).to.contain(
+        `${file}: "model_type" is "${model_type}"; expected one of t5, llama, mistral`,
+      );
     }
-    const differing = { present: true, equalsEmbedding: false };
-    for (const fields of [
-      { tie_word_embeddings: false },
-      { tie_word_embeddings: true, scale_decoder_outputs: false },
-    ]) {
-      const resolved = resolveT5Config({ ...classic, ...fields }, file, differing);
-      expect(resolved).to.include({ tieWordEmbeddings: false, scaleDecoderOutputs: false });
-    }
-    expect(
-      resolveT5Config(
-        { ...classic, tie_word_embeddings: false, scale_decoder_outputs: true },
-        file,
-        differing,
-      ),
-    ).to.include({ tieWordEmbeddings: false, scaleDecoderOutputs: true });
+    const missing = await failure(() => resolveModelConfig({}, file));
+    expect(missing).to.include({ code: "CONFIG_INVALID" });
+    expect(missing.message).to.contain('"model_type" is missing');
   });
-
-  it("reads activations as transformers names them", () => {
-    const cases: [object, activation: string, gated: boolean][] = [
-      [{ feed_forward_proj: "relu" }, "relu", false],
-      [{ feed_forward_proj: "gelu" }, "gelu", false],
-      [{ feed_forward_proj: "gated-gelu" }, "gelu_new", true],
-      [{ feed_forward_proj: "gated-gelu_new" }, "gelu_new", true],
-      [{ feed_forward_proj: "gated-silu" }, "silu", true],
-      [{ feed_forward_proj: "gated-swish" }, "silu", true],
-      [{ feed_forward_proj: "gated-gelu", dense_act_fn: "gelu" }, "gelu", true],
-      [{ dense_act_fn: "gelu_new", is_gated_act: true }, "gelu_new", true],
-    ];
-    for (const [fields, activation, gated] of cases) {
-      expect(resolveT5Config({ ...classic, ...fields }, file), JSON.stringify(fields)).to.include({
-        activation,
-        gated,
-      });
-    }
-  });
-
-  it("reads null and lists as transformers writes them", () => {
-    const resolved = resolveT5Config(
-      {
-        ...classic,
-        num_decoder_layers: null,
-        eos_token_id: [7],
-        pad_token_id: 3,
-        decoder_start_token_id: null,
-      },
-      file,
-    );
-    expect(resolved).to.include({
-      numDecoderLayers: 6,
-      eosTokenId: 7,
-      padTokenId: 3,
-      decoderStartTokenId: 3,
-    });
-  });
-
-  const refused: [what: string, fields: object, code: string, ...parts: string[]][] = [
-    ["another family", { model_type: "bart" }, "CONFIG_UNSUPPORTED", '"model_type" is "bart"', "one of t5"],
-    ["a related family", { model_type: "umt5" }, "CONFIG_UNSUPPORTED", '"umt5"'],
-    ["no family", { model_type: undefined }, "CONFIG_INVALID", '"model_type" is missing'],
-    ["a missing field", { d_kv: undefined }, "CONFIG_INVALID", '"d_kv" is missing; expected a positive integer'],
-    ["a number as text", { d_model: "512" }, "CONFIG_INVALID", '"d_model" is "512"; expected a positive integer'],
-    ["a fraction", { num_heads: 1.5 }, "CONFIG_INVALID", '"num_heads" is 1.5'],
-    ["zero", { num_layers: 0 }, "CONFIG_INVALID", '"num_layers" is 0'],
-    ["beyond any model", { vocab_size: 2 ** 40 }, "CONFIG_INVALID", "at most 2147483647"],
-    ["a rate of one", { dropout_rate: 1 }, "CONFIG_INVALID", '"dropout_rate" is 1'],
-    ["no epsilon", { layer_norm_epsilon: 0 }, "CONFIG_INVALID", '"layer_norm_epsilon" is 0'],
-    ["no end token", { eos_token_id: null }, "CONFIG_INVALID", '"eos_token_id" is null'],
-    ["several end tokens", { eos_token_id: [1, 2] }, "CONFIG_UNSUPPORTED", "expected one end token"],
-["end tokens as text", { eos_token_id: ["1"] }, "CONFIG_INVALID", '"eos_token_id" is ["1"]'],
-    ["a token beyond", { eos_token_id: 32128 }, "CONFIG_INVALID", 'less than "vocab_size", 32128'],
-    ["a flag as text", { tie_word_embeddings: "no" }, "CONFIG_INVALID", '"tie_word_embeddings" is "no"'],
-    ["an unknown activation", { feed_forward_proj: "gated-mish" }, "CONFIG_UNSUPPORTED", '"gated-mish"', "silu"],
-    ["a wrong projection", { feed_forward_proj: "open-relu" }, "CONFIG_INVALID", '"open-relu"'],
-    ["a decoder alone", { is_encoder_decoder: false }, "CONFIG_UNSUPPORTED", '"is_encoder_decoder" is false'],
-    ["quantized weights", { quantization_config: { bits: 4 } }, "CONFIG_UNSUPPORTED", "quantization_config"],
-  ];
-  for (const [what, fields, code, ...parts] of refused) {
-    it(`refuses ${what}`, async () => {
-      const error = await failure(() => resolveT5Config({ ...classic, ...fields }, file));
-      expect(error).to.include({ code });
-      for (const part of [file, ...parts]) expect(error.message).to.contain(part);
-    });
-  }
 
   it("refuses content that is no object", async () => {
-    for (const content of [null, [], "t5", 5]) {
-      const error = await failure(() => resolveT5Config(content, file));
+    for (const content of [null, [], "llama", 5]) {
+      const error = await failure(() => resolveModelConfig(content, file));
       expect(error).to.include({ code: "CONFIG_INVALID" });
       expect(error.message).to.contain(`${file}: the content is`).and.contain("expected an object");
     }
   });
 
   it("reads a folder, and opens the weights only where they decide", async () => {
+    for (const config of [t5, llama, bert]) await read({ "config.json": config });
     await withFolder(async (folder) => {
-      const config = join(folder, "config.json");
       const weights = join(folder, "model.safetensors");
-      await writeFile(config, JSON.stringify(classic));
-      const never = () => Promise.reject(new Error("opened"));
-      expect(await readT5Config(folder, [weights], never)).to.include({ tieWordEmbeddings: true });
-
-      await writeFile(config, JSON.stringify(flanOfTransformers5));
+      await writeFile(join(folder, "config.json"), JSON.stringify({ ...t5, scale_decoder_outputs: false }));
       const opened: { disposed: boolean }[] = [];
       for (const [head, tieWordEmbeddings] of [
         [[1, 2, 3], true],
         [[1, 2, 4], false],
       ] as const) {
         await writeTensors(weights, { "shared.weight": [1, 2, 3], "lm_head.weight": [...head] });
-        const resolved = await readT5Config(folder, [weights], plainOpen(opened));
-        expect(resolved).to.include({ tieWordEmbeddings, scaleDecoderOutputs: false });
+        const { config } = await readModelConfig(folder, [weights], plainOpen(opened));
+        expect(config).to.include({ tieWordEmbeddings, scaleDecoderOutputs: false });
       }
       expect(opened.map(({ disposed }) => disposed)).to.deep.equal([true, true]);
     });
   });
 
-  it("refuses a folder without config.json, and one that is not JSON", async () => {
+  it("takes the end tokens of generation_config.json where it names some", async () => {
+    const ends = async (generation: unknown, config: object = llama): Promise<number[]> =>
+      (await read({ "config.json": config, "generation_config.json": generation })).endTokenIds;
+    expect((await read({ "config.json": llama })).endTokenIds).to.deep.equal([2]);
+    expect(await ends({ eos_token_id: [7, 8], temperature: 0.6 })).to.deep.equal([7, 8]);
+    expect(await ends({ eos_token_id: 7 })).to.deep.equal([7]);
+    expect(await ends({ eos_token_id: 7 }, { ...llama, eos_token_id: null })).to.deep.equal([7]);
+    for (const none of [{}, { eos_token_id: null }, { eos_token_id: [] }]) {
+      expect(await ends(none), JSON.stringify(none)).to.deep.equal([2]);
+    }
+    expect(await ends({ eos_token_id: [1, 5] }, t5)).to.deep.equal([1, 5]);
+    expect(await ends({ eos_token_id: 7 }, bert)).to.deep.equal([]);
+  });
+
+  it("refuses a generation_config.json that it cannot believe", async () => {
+    for (const [content, part] of [
+      ["{", "is not JSON"],
+      ["[]", "expected an object"],
+      [{ eos_token_id: "2" }, '"eos_token_id" is "2"; expected a token id or a list of them'],
+      [{ eos_token_id: [2, -1] }, '"eos_token_id.1" is -1; expected a token id'],
+      [{ eos_token_id: [2, 64] }, 'less than "vocab_size", 64'],
+    ] as const) {
+      const error = await failure(read({ "config.json": llama, "generation_config.json": content }));
+      expect(error, error.message).to.include({ code: "CONFIG_INVALID" });
+      expect(error.message).to.contain("generation_config.json: ").and.contain(part);
+    }
     await withFolder(async (folder) => {
-      const missing = await failure(readT5Config(folder, []));
-      expect(missing).to.include({ code: "CONFIG_INVALID" });
-      expect(missing.message).to.contain(join(folder, "config.json")).and.contain("ENOENT");
-      await writeFile(join(folder, "config.json"), '{"model_type": "t5",}');
-      const broken = await failure(readT5Config(folder, []));
-      expect(broken).to.include({ code: "CONFIG_INVALID" });
-      expect(broken.message).to.contain("is not JSON");
+      await writeFile(join(folder, "config.json"), JSON.stringify(llama));
+      await symlink(folder, join(folder, "generation_config.json"));
+      const error = await failure(readModelConfig(folder, [], never));
+      expect(error).to.include({ code: "CONFIG_INVALID" });
+      expect(error.message).to.contain("not a regular file");
     });
+  });
+
+  it("refuses a folder without config.json, and one that is not JSON", async () => {
+    const missing = await failure(read({}));
+    expect(missing).to.include({ code: "CONFIG_INVALID" });
+    expect(missing.message).to.contain("config.json: ").and.contain("ENOENT");
+    const broken = await failure(read({ "config.json": '{"model_type": "llama",}' }));
+    expect(broken).to.include({ code: "CONFIG_INVALID" });
+    expect(broken.message).to.contain("is not JSON");
   });
 });
