@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
+import { labelTokens, packedBatch, paddedLogits } from "./batches.js";
 import { addressJson, compare, Expected, type Values } from "./expected.js";
 import { fixtureRoots } from "./fixtures.js";
-import { readSafetensors } from "./safetensors.js";
+import { readSafetensors, type Tensor } from "./safetensors.js";
 import { absolute, count, EQUAL, GIVEN, mask, relative, type Rule, type Tolerance } from "./tolerances.js";
 
 /** One float32 tensor "x" of the given values, as bytes of a file; written by hand from the format's description. */
@@ -103,6 +104,39 @@ describe("fixtures: expected values and tolerances", () => {
     const near = mask({ free: () => (index) => index === 1 });
     assert.isNull(near.worst([0, 0, 1], [0, 1, 1], read(), ""));
     assert.deepEqual(near.moved([0, 1, 1], 1, read(), ""), [0, 1, 0]);
+  });
+});
+
+describe("fixtures: padded and packed batches", () => {
+  const tensor = (shape: number[], values: number[]): Tensor => ({ shape, values: Float64Array.from(values) });
+  const mask = [1, 1, 1, 1, 0, 0];
+  // Row 1 has one token, whose label nothing predicts.
+  const given = new Map([
+    ["input_ids", tensor([2, 3], [5, 6, 7, 8, 0, 0])],
+    ["attention_mask", tensor([2, 3], mask)],
+    ["labels", tensor([2, 3], [-100, 6, 7, 8, -100, -100])],
+    ["left_attention_mask", tensor([2, 3], [1, 1, 1, 0, 0, 1])],
+  ]);
+
+  it("packs a decoder's tokens with their labels, and counts the labels that are predicted", () => {
+    const batch = packedBatch(given, "decoder");
+    assert.deepEqual([...batch.inputIds], [5, 6, 7, 8]);
+    assert.deepEqual([...batch.labels], [-100, 6, 7, 8]);
+    assert.deepEqual([...batch.labelLengths], [3, 1]);
+    assert.strictEqual(labelTokens(batch, "decoder"), 2);
+    assert.strictEqual(labelTokens(batch, "t5"), 3);
+  });
+
+  it("keeps T5's label rows at their full length", () => {
+    const batch = packedBatch(given, "t5");
+    assert.deepEqual([...batch.inputLengths], [3, 1]);
+    assert.deepEqual([...batch.labels], [-100, 6, 7, 8, -100, -100]);
+  });
+
+  it("puts logits of real tokens in their places, zeros at padding", () => {
+    const logits = Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+    assert.deepEqual([...paddedLogits(logits, given)], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0]);
+    assert.deepEqual([...paddedLogits(logits, given, "left_")], [1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 7, 8]);
   });
 });
 

@@ -62,7 +62,7 @@ async function adaptive(
   return result;
 }
 
-export const runOnPrimitives: RunRecurrent = async ({ root, adapter, settings, inner, outer }) => {
+export const runOnPrimitives: RunRecurrent = async ({ root, adapter, family, settings, inner, outer }) => {
   const native = addon();
   const model: Model = await loadWithAdapter(root, adapter);
   const { parameters } = model;
@@ -102,7 +102,7 @@ export const runOnPrimitives: RunRecurrent = async ({ root, adapter, settings, i
     innerAverages.uncertainty.fill(0);
     for (let step = 0; step < settings.inner_steps_per_cycle; step++) {
       const lr = learningRate(settings.inner_schedule, innerSteps);
-      const { loss } = await gradient(model, pack(inner[innerSteps]!));
+      const { loss } = await gradient(model, pack(inner[innerSteps]!), family);
       const { gradNorm } = await update(
         native,
         model,
@@ -122,7 +122,7 @@ export const runOnPrimitives: RunRecurrent = async ({ root, adapter, settings, i
         settings.outer_schedule === null
           ? learningRate(settings.inner_schedule, innerSteps)
           : learningRate(settings.outer_schedule, outerSteps);
-      const { loss } = await gradient(model, pack(outer[outerSteps]!));
+      const { loss } = await gradient(model, pack(outer[outerSteps]!), family);
       const { gradNorm } = await update(
         native,
         model,

@@ -1,8 +1,9 @@
 /** A recurrent set's settings, and what running it gives: the border between the set and whatever runs its algorithm. */
 import { dirname, join } from "node:path";
 import type { TrainingRecord } from "../../lib/methods/run.js";
+import { records } from "./batches.js";
+import { adapterBase, familyOf, type Family } from "./families.js";
 import { readJson, type FixtureSet } from "./fixtures.js";
-import { records } from "./runtime.js";
 import { readSafetensors } from "./safetensors.js";
 import type { Schedule } from "./steps.js";
 
@@ -34,6 +35,7 @@ export interface RecurrentSetup {
   readonly root: string;
   /** Folder of the adapter to start from, below the root. */
   readonly adapter: string;
+  readonly family: Family;
   readonly settings: RecurrentSettings;
   /** Batches of all cycles' steps. */
   readonly inner: readonly TrainingRecord[][];
@@ -91,12 +93,16 @@ export function readSetup(set: FixtureSet): RecurrentSetup {
   const folder = dirname(set.name);
   const settings = readJson<RecurrentSettings>(set.root, `${set.name}/trace.json`);
   const { adapter } = readJson<{ adapter: string }>(set.root, `${folder}/layout.json`);
+  const family = familyOf(set.root, adapterBase(set.root, adapter));
   const batches = readSafetensors(join(set.root, folder, "batches.safetensors"));
   const take = (loop: string, stepsPerCycle: number): TrainingRecord[][] =>
-    Array.from({ length: settings.cycles * stepsPerCycle }, (_, i) => records(batches, `${loop}${i}.`));
+    Array.from({ length: settings.cycles * stepsPerCycle }, (_, i) =>
+      records(batches, family, `${loop}${i}.`),
+    );
   return {
     root: set.root,
     adapter,
+    family,
     settings,
     inner: take("inner", settings.inner_steps_per_cycle),
     outer: take("outer", settings.outer_steps_per_cycle),

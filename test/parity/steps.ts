@@ -1,6 +1,7 @@
 /** Training steps on the contract's primitives, in the order that the fixtures' README fixes. */
 import type { Addon, Model, PackedBatch, StepReport, Vector } from "../../lib/native/contract.js";
-import { labelTokens } from "./runtime.js";
+import { labelTokens } from "./batches.js";
+import type { Family } from "./families.js";
 
 /** Linear warm-up from 0 over `warmup` steps, then constant or falling linearly to 0 at `total`. */
 export interface Schedule {
@@ -31,8 +32,8 @@ export interface Gradient {
 }
 
 /** Gradients of the batch's mean loss, in place of what was there. */
-export async function gradient(model: Model, batch: PackedBatch): Promise<Gradient> {
-  const divisor = labelTokens(batch);
+export async function gradient(model: Model, batch: PackedBatch, family: Family): Promise<Gradient> {
+  const divisor = labelTokens(batch, family);
   model.gradients.fill(0);
   const { lossSum } = await model.accumulate(batch, { divisor, lossScale: 1, dropout: null });
   return { loss: lossSum / divisor };

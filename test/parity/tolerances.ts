@@ -163,7 +163,11 @@ export const TOLERANCE = {
   logits: relative(1e-4),
   loss: relative(1e-5),
   optionScores: relative(1e-4),
+  /** Elements of vectors of length 1. */
+  embedding: absolute(1e-5),
   gradients: relative(2e-4),
+  /** What all of an encoder's keys have in common changes no attention: their bias has no gradient, only rounding. */
+  noGradient: absolute(1e-5),
   trainingLoss: relative(2e-4),
   gradNorm: relative(2e-4),
   adapter: absolute(2e-6),

@@ -1,11 +1,15 @@
 /** lora/: a PEFT adapter on a checkpoint: logits, loss, gradients, and the same after merging. */
 import { join } from "node:path";
+import { labelTokens, packedBatch, paddedLogits, sum } from "../batches.js";
 import type { Check } from "../check.js";
 import { addressJson, type Values } from "../expected.js";
+import { adapterBase, familyOf, unsupportedModel } from "../families.js";
 import { foldersIn, type FixtureSet } from "../fixtures.js";
-import { adapterBase, labelTokens, loadWithAdapter, packedBatch, sum, unsupportedModel } from "../runtime.js";
+import { loadWithAdapter } from "../runtime.js";
 import { readSafetensors } from "../safetensors.js";
 import { EQUAL, GIVEN, TOLERANCE } from "../tolerances.js";
+import { addEmbeddings } from "./encoder.js";
+import { addTensors } from "./models.js";
 
 export const lora: Check = {
   folder: "lora",
@@ -20,6 +24,8 @@ export const lora: Check = {
   unsupported: (set) => unsupportedModel(set.root, adapterBase(set.root, set.name)),
   rules: [
     { at: /^expected\.safetensors#(input_ids|attention_mask|labels)$/, tolerance: GIVEN },
+    { at: /^expected\.safetensors#candidate_(ids|mask)$/, tolerance: GIVEN },
+    { at: /^expected\.safetensors#(candidate_)?embeddings$/, tolerance: TOLERANCE.embedding },
     { at: /#(merged_)?logits$/, tolerance: TOLERANCE.logits },
     { at: /#(merged_)?loss$/, tolerance: TOLERANCE.loss },
     { at: /^grads\.safetensors#/, tolerance: TOLERANCE.gradients },
@@ -27,30 +33,29 @@ export const lora: Check = {
     { at: /#(adapter|base|largest_change_of_a_logit_by_the_adapter)$/, tolerance: GIVEN },
   ],
   async compute(set: FixtureSet): Promise<Values> {
-    const batch = packedBatch(readSafetensors(join(set.root, set.name, "expected.safetensors")));
-    const divisor = labelTokens(batch);
+    const given = readSafetensors(join(set.root, set.name, "expected.safetensors"));
+    const family = familyOf(set.root, adapterBase(set.root, set.name));
+    const batch = packedBatch(given, family);
+    const divisor = labelTokens(batch, family);
     const model = await loadWithAdapter(set.root, set.name);
     try {
       const { lossSum } = await model.accumulate(batch, { divisor, lossScale: 1, dropout: null });
       const gradients = await model.gradients.read();
-      const logits = await model.logits(batch);
+      const logits = async (): Promise<Float32Array> => {
+        const found = await model.logits(batch);
+        return family === "decoder" ? paddedLogits(found, given) : found;
+      };
+      const loss = lossSum / divisor;
+      const values: Values = new Map();
+      if (family === "encoder") await addEmbeddings(values, model, given);
+      values.set("expected.safetensors#loss", [loss]);
+      values.set("expected.safetensors#logits", await logits());
+      addTensors(values, "grads.safetensors", model.layout, gradients);
       model.mergeAdapter();
       const mergedLoss = sum(await model.loss(batch)) / divisor;
-      const mergedLogits = await model.logits(batch);
-
-      const loss = lossSum / divisor;
-      const values = addressJson("expected.json", {
-        loss,
-        merged_loss: mergedLoss,
-        parameters: Object.fromEntries(model.layout.map(({ name, shape }) => [name, shape])),
-      });
-      values.set("expected.safetensors#logits", logits);
-      values.set("expected.safetensors#loss", [loss]);
-      values.set("expected.safetensors#merged_logits", mergedLogits);
-      for (const { name, shape, offset } of model.layout) {
-        const length = shape.reduce((product, size) => product * size, 1);
-        values.set(`grads.safetensors#${name}`, gradients.subarray(offset, offset + length));
-      }
+      values.set("expected.safetensors#merged_logits", await logits());
+      const parameters = Object.fromEntries(model.layout.map(({ name, shape }) => [name, shape]));
+      addressJson("expected.json", { loss, merged_loss: mergedLoss, parameters }, values);
       return values;
     } finally {
       model.dispose();

@@ -2,9 +2,9 @@
 import { dirname } from "node:path";
 import type { Check } from "../check.js";
 import { addressJson, type Expected, type Values } from "../expected.js";
+import { adapterBase, unsupportedModel } from "../families.js";
 import { filesIn, foldersIn, readJson, type FixtureSet } from "../fixtures.js";
 import { readSetup, type RunRecurrent, type Trace, type TracedSide } from "../recurrent-trace.js";
-import { adapterBase, unsupportedModel } from "../runtime.js";
 import { count, EQUAL, GIVEN, mask, TOLERANCE } from "../tolerances.js";
 
 /** Elements whose score is within 1e-4 of its threshold may fall on either side. */

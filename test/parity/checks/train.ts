@@ -1,12 +1,15 @@
 /** train/: AdamW on an adapter, step by step. */
 import { dirname, join } from "node:path";
-import { addon, adapterBase, loadWithAdapter, packedBatch, unsupportedModel } from "../runtime.js";
+import { packedBatch } from "../batches.js";
 import type { Check } from "../check.js";
 import { addressJson, type Values } from "../expected.js";
+import { adapterBase, familyOf, unsupportedModel } from "../families.js";
 import { filesIn, foldersIn, readJson, type FixtureSet } from "../fixtures.js";
+import { addon, loadWithAdapter } from "../runtime.js";
 import { readSafetensors } from "../safetensors.js";
 import { createOptimizer, gradient, learningRate, update, type Schedule } from "../steps.js";
 import { EQUAL, GIVEN, TOLERANCE } from "../tolerances.js";
+import { addTensors } from "./models.js";
 
 interface Run {
   adapter: string;
@@ -43,6 +46,7 @@ export const train: Check = {
     const batches = readSafetensors(join(set.root, dirname(set.name), "batches.safetensors"));
     const { base_lr: base, warmup_steps: warmup, decay, total_steps: total } = run.schedule;
     const batchCount = [...batches.keys()].filter((name) => name.endsWith(".labels")).length;
+    const family = familyOf(set.root, adapterBase(set.root, run.adapter));
     const native = addon();
     const model = await loadWithAdapter(set.root, run.adapter);
     const optimizer = createOptimizer(native, model.parameters.length);
@@ -51,7 +55,7 @@ export const train: Check = {
       for (let step = 0; step < run.steps.length; step++) {
         const batch = step % batchCount;
         const lr = learningRate({ base, warmup, decay, total }, step);
-        const { loss } = await gradient(model, packedBatch(batches, `batch${batch}.`));
+        const { loss } = await gradient(model, packedBatch(batches, family, `batch${batch}.`), family);
         const { gradNorm } = await update(native, model, optimizer, {
           learningRate: lr,
           betas: run.betas,
@@ -63,11 +67,7 @@ export const train: Check = {
       }
       const name = set.name.slice(set.name.lastIndexOf("/") + 1);
       const values = addressJson(`${name}.json`, { steps });
-      const adapter = await model.parameters.read();
-      for (const { name: tensor, shape, offset } of model.layout) {
-        const length = shape.reduce((product, size) => product * size, 1);
-        values.set(`${name}.safetensors#${tensor}`, adapter.subarray(offset, offset + length));
-      }
+      addTensors(values, `${name}.safetensors`, model.layout, await model.parameters.read());
       return values;
     } finally {
       optimizer.m.dispose();
