@@ -4,7 +4,9 @@ import { Command, CommanderError } from "commander";
 import { isAborted } from "../errors.js";
 import { demoCommand } from "./demo.js";
 import { evalCommand } from "./eval.js";
+import { generateCommand } from "./generate.js";
 import { libtorchCommand } from "./libtorch.js";
+import { mergeCommand } from "./merge.js";
 import { trainCommand } from "./train.js";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -19,6 +21,8 @@ async function main(args: readonly string[]): Promise<number> {
     .showSuggestionAfterError();
   trainCommand(program);
   evalCommand(program);
+  generateCommand(program);
+  mergeCommand(program);
   demoCommand(program);
   libtorchCommand(program);
   for (const command of program.commands) command.exitOverride();

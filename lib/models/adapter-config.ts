@@ -2,15 +2,23 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { RkifError } from "../errors.js";
-import type { LoraConfig } from "../native/contract.js";
+import type { ModelFamily } from "../native/contract.js";
 import { checkFields, readJsonFile, shown } from "./json-file.js";
+import type { LoraConfig } from "./lora.js";
 
 const fileName = "adapter_config.json";
+
+/** PEFT's task types, which choose the class that Python wraps a model in. */
+const taskTypes: Record<ModelFamily["family"], string> = {
+  t5: "SEQ_2_SEQ_LM",
+  decoder: "CAUSAL_LM",
+  encoder: "FEATURE_EXTRACTION",
+};
 
 /** What is written, besides the adapter's own settings: the defaults of PEFT 0.21's LoraConfig. Keys in PEFT's (sorted) order. */
 const written = {
   alora_invocation_tokens: null,
-  alpha_pattern: {},
+  alpha_pattern: {} as Record<string, number>,
   arrow_config: null,
   auto_mapping: null,
   base_model_name_or_path: null as string | null,
@@ -18,14 +26,14 @@ const written = {
   corda_config: null,
   ensure_weight_tying: false,
   eva_config: null,
-  exclude_modules: null,
+  exclude_modules: null as string[] | string | null,
   fan_in_fan_out: false,
   inference_mode: true,
   init_lora_weights: true,
   kasa_config: null,
   layer_replication: null,
-  layers_pattern: null,
-  layers_to_transform: null,
+  layers_pattern: null as string[] | null,
+  layers_to_transform: null as number[] | null,
   loftq_config: {},
   lora_alpha: 0,
   lora_bias: false,
@@ -39,11 +47,11 @@ const written = {
   peft_version: "0.21.0",
   qalora_group_size: 16,
   r: 0,
-  rank_pattern: {},
+  rank_pattern: {} as Record<string, number>,
   revision: null,
-  target_modules: [] as string[],
+  target_modules: [] as string[] | string,
   target_parameters: null,
-  task_type: "SEQ_2_SEQ_LM",
+  task_type: "",
   trainable_token_indices: null,
   use_bdlora: null,
   use_dora: false,
@@ -54,14 +62,17 @@ const written = {
 
 /** Keys that are read below, or that say nothing about what a saved adapter computes or how it trains. */
 const harmless: ReadonlySet<string> = new Set([
+  "alpha_pattern",
   "auto_mapping",
   "base_model_name_or_path",
   "bias",
   "corda_config",
   "eva_config",
+  "exclude_modules",
   "inference_mode",
   "init_lora_weights",
-  "layers_pattern", // only with layers_to_transform
+  "layers_pattern",
+  "layers_to_transform",
   "loftq_config",
   "lora_alpha",
   "lora_dropout",
@@ -71,6 +82,7 @@ const harmless: ReadonlySet<string> = new Set([
   "peft_version",
   "qalora_group_size", // only with use_qalora
   "r",
+  "rank_pattern",
   "revision",
   "runtime_config",
   "target_modules",
@@ -79,15 +91,42 @@ const harmless: ReadonlySet<string> = new Set([
 ]);
 
 /** Initialisations that leave the base weights alone; the others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change them as well. */
-const plainInitialisations: readonly unknown[] = [undefined, null, true, false, "gaussian", "orthogonal", "eva"];
+const plainInitialisations: readonly unknown[] = [
+  undefined,
+  null,
+  true,
+  false,
+  "gaussian",
+  "orthogonal",
+  "eva",
+];
 
+const rank = z.int("a positive integer").min(1, "a positive integer");
+const alpha = z.number("a number");
+const layer = z.int().min(0);
 const schema = z.looseObject(
   {
-    r: z.int("a positive integer").min(1, "a positive integer"),
-    lora_alpha: z.number("a number"),
-    lora_dropout: z.number("a rate from 0 to less than 1").min(0, "at least 0").lt(1, "less than 1").default(0),
+    r: rank,
+    lora_alpha: alpha,
+    lora_dropout: z
+      .number("a rate from 0 to less than 1")
+      .min(0, "at least 0")
+      .lt(1, "less than 1")
+      .default(0),
     use_rslora: z.boolean("true or false").default(false),
-    target_modules: z.array(z.string("a module's name"), "a list of modules' names").min(1, "at least one module"),
+    target_modules: z.union(
+      [z.string().min(1), z.array(z.string()).min(1)],
+      "a list of modules' names, or a pattern of their paths",
+    ),
+    exclude_modules: z
+      .union([z.string(), z.array(z.string())], "a list of modules' names, or a pattern of their paths")
+      .nullish(),
+    rank_pattern: z.record(z.string(), rank, "an object of patterns and ranks").nullish(),
+    alpha_pattern: z.record(z.string(), alpha, "an object of patterns and alphas").nullish(),
+    layers_to_transform: z
+      .union([layer, z.array(layer)], "the number of a layer, or a list of them")
+      .nullish(),
+    layers_pattern: z.union([z.string(), z.array(z.string())], "a pattern, or a list of them").nullish(),
     base_model_name_or_path: z.string("a model's name or folder").nullish(),
   },
   "an object",
@@ -108,6 +147,14 @@ export interface AdapterConfig {
 export function parseAdapterConfig(config: unknown, file: string): AdapterConfig {
   checkSupported(checkFields(z.looseObject({}, "an object"), config, file, "CONFIG_INVALID"), file);
   const fields = checkFields(schema, config, file, "CONFIG_INVALID");
+  const layers = listOf(fields.layers_to_transform);
+  const layersPattern = listOf(fields.layers_pattern).filter((pattern) => pattern !== "");
+  if (typeof fields.target_modules === "string" && layers.length > 0) {
+    throw new RkifError(
+      "CONFIG_INVALID",
+      `${file}: "layers_to_transform" restricts a list of modules; "target_modules" is the pattern ${shown(fields.target_modules)}`,
+    );
+  }
   return {
     lora: {
       r: fields.r,
@@ -115,9 +162,19 @@ export function parseAdapterConfig(config: unknown, file: string): AdapterConfig
       dropout: fields.lora_dropout,
       rsLora: fields.use_rslora,
       targetModules: fields.target_modules,
+      rankPattern: fields.rank_pattern ?? {},
+      alphaPattern: fields.alpha_pattern ?? {},
+      ...(fields.exclude_modules?.length ? { excludeModules: fields.exclude_modules } : {}),
+      ...(layers.length > 0 ? { layersToTransform: layers } : {}),
+      ...(layers.length > 0 && layersPattern.length > 0 ? { layersPattern } : {}),
     },
     baseModel: fields.base_model_name_or_path ?? null,
   };
+}
+
+function listOf<T>(value: T | T[] | null | undefined): T[] {
+  if (value === null || value === undefined) return [];
+  return Array.isArray(value) ? value : [value];
 }
 
 /**
@@ -132,19 +189,27 @@ export async function readAdapterConfig(folder: string): Promise<LoraConfig> {
 /**
  * Writes adapter_config.json as PEFT 0.21 writes it, with its default for every option that is not given. Same input, same bytes.
  * @param folder - exists
+ * @param lora - its patterns keep their order: the first that matches counts
  */
 export async function writeAdapterConfig(
   folder: string,
-  { r, alpha, dropout, rsLora, targetModules, baseModel }: LoraConfig & { baseModel: string | null },
+  lora: LoraConfig,
+  { family, baseModel }: { family: ModelFamily["family"]; baseModel: string | null },
 ): Promise<void> {
-  const config = {
+  const config: typeof written = {
     ...written,
+    alpha_pattern: lora.alphaPattern,
     base_model_name_or_path: baseModel,
-    lora_alpha: alpha,
-    lora_dropout: dropout,
-    r,
-    target_modules: targetModules,
-    use_rslora: rsLora,
+    exclude_modules: lora.excludeModules ?? null,
+    layers_pattern: lora.layersPattern ?? null,
+    layers_to_transform: lora.layersToTransform ?? null,
+    lora_alpha: lora.alpha,
+    lora_dropout: lora.dropout,
+    r: lora.r,
+    rank_pattern: lora.rankPattern,
+    target_modules: lora.targetModules,
+    task_type: taskTypes[family],
+    use_rslora: lora.rsLora,
   };
   // The rate is a float in Python, which is written with a fraction.
   const text = JSON.stringify(config, undefined, 2).replace(/^( {2}"lora_dropout": \d+),$/m, "$1.0,");
@@ -167,12 +232,20 @@ function checkSupported(config: Record<string, unknown>, file: string): void {
     throw new RkifError("CONFIG_INVALID", `${file}: "peft_type" is missing; expected "LORA"`);
   }
   if (config.peft_type !== "LORA") refuse("peft_type", 'only "LORA" is supported');
-  if (![undefined, null, "SEQ_2_SEQ_LM"].includes(config.task_type as string)) {
-    refuse("task_type", 'only "SEQ_2_SEQ_LM" is supported');
+  if (![undefined, null, ...Object.values(taskTypes)].includes(config.task_type as string)) {
+    const known = Object.values(taskTypes).map((type) => `"${type}"`);
+    refuse(
+      "task_type",
+      `expected ${known.join(", ")} or null: adapters with a head of their own are not supported`,
+    );
   }
   if (![undefined, null, "none"].includes(config.bias as string)) refuse("bias", 'only "none" is supported');
-  if (typeof config.target_modules === "string") {
-    refuse("target_modules", "patterns are not supported; expected a list of modules' names");
+  if (!isOff(config.modules_to_save ?? null)) {
+    refuse(
+      "modules_to_save",
+      "whole modules beside the adapter are not supported. Merge it in Python (PeftModel.merge_and_unload, save_pretrained) and " +
+        "give the merged checkpoint as the model, or train an adapter without it",
+    );
   }
   if (!plainInitialisations.includes(config.init_lora_weights)) {
     refuse(
@@ -182,7 +255,8 @@ function checkSupported(config: Record<string, unknown>, file: string): void {
     );
   }
   for (const [field, value] of Object.entries(config)) {
-    if (!harmless.has(field) && !isOff(value)) refuse(field, "it would change the result and is not supported");
+    if (!harmless.has(field) && !isOff(value))
+      refuse(field, "it would change the result and is not supported");
   }
 }
 

@@ -1,26 +1,39 @@
-import { cp, mkdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RkifError } from "../errors.js";
-import type { LoraConfig, Model, T5Config, TensorToWrite } from "../native/contract.js";
+import type { BaseType, Model, ModelOptions, TensorToWrite } from "../native/contract.js";
 import { loadAddon } from "../native/load.js";
-import { readAdapterConfig, writeAdapterConfig } from "./adapter-config.js";
+import { adapterFile, loadAdapter, readAdapter } from "./adapter.js";
+import { writeAdapterConfig } from "./adapter-config.js";
 import { readCheckpoint } from "./checkpoint-files.js";
-import { readT5Config } from "./config.js";
+import { copyCompanions } from "./companions.js";
+import { type ModelConfig, readModelConfig } from "./config/index.js";
+import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
 import { setThreadsFor } from "./threads.js";
 import { Tokenizer } from "./tokenizer.js";
 
 /** Folder of the small T5 that comes with the package. */
 export const embeddedModel: string = fileURLToPath(new URL("../../models/embedded", import.meta.url));
 
+/** What trains: every weight, or an adapter. */
+export type Trainable = { kind: "full" } | ({ kind: "lora" } & LoraConfig);
+
 export interface LoadModelOptions {
   /** Folder of a Hugging Face checkpoint, or "embedded". */
   model: string;
-  baseType?: "float32" | "bfloat16";
+  /** Type of the frozen base weights in memory. Default "float32". */
+  baseType?: BaseType;
   copyWeights?: boolean;
   /** Threads of one operation, for the whole process; null or absent: one for a small model, libtorch's choice for others. */
   threads?: number | null;
-  trainable: { kind: "full" } | ({ kind: "lora" } & LoraConfig);
+  /** "none": the model as it is. Target modules null: queries and values, as PEFT chooses where nothing is said. */
+  trainable:
+    | { kind: "full" }
+    | { kind: "none" }
+    | ({ kind: "lora" } & Omit<LoraConfig, "targetModules"> & { targetModules: string[] | string | null });
+  /** An adapter's folder, written here or by PEFT: its shape is taken in place of `trainable`'s (but for the dropout), and its weights. */
+  adapter?: string;
   /** Dropout rate of the base model in training; absent: its config's. */
   baseDropout?: number;
 }
@@ -28,11 +41,16 @@ export interface LoadModelOptions {
 /** A checkpoint with its tokenizer, ready to train. */
 export interface TrainedModel {
   readonly model: Model;
-  readonly config: T5Config;
+  readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;
   /** The checkpoint's folder. */
   readonly folder: string;
-  readonly trainable: LoadModelOptions["trainable"];
+  /** As asked for, the target modules by name. Without an adapter: one of no modules. */
+  readonly trainable: Trainable;
+  /** Generation ends with any of them: the checkpoint's, or the tokenizer's end token where it names none. */
+  readonly endTokenIds: readonly number[];
+  /** Stands behind outputs in training: the tokenizer's end token (T5: the checkpoint's). Null for encoders and where none is known. */
+  readonly endTokenId: number | null;
   /** What was odd about the checkpoint and did no harm, such as tensors that its index does not list. */
   readonly warnings: readonly string[];
 }
@@ -43,43 +61,159 @@ export function modelFolder(model: string): string {
 }
 
 /**
- * Loads config.json, the weights and tokenizer.json of a checkpoint folder.
- * @throws {RkifError} CONFIG_INVALID, CONFIG_UNSUPPORTED, CHECKPOINT_INVALID or CHECKPOINT_MISMATCH, naming file and field or tensor.
+ * Loads config.json, the weights and tokenizer.json of a checkpoint folder, with a new adapter (B is zero until it is initialised) or
+ * that of a folder.
+ * @throws {RkifError} CONFIG_INVALID, CONFIG_UNSUPPORTED, CHECKPOINT_INVALID or CHECKPOINT_MISMATCH, naming file and field or tensor;
+ * INVALID_ARGUMENT where a target module or pattern does not fit the model.
  */
 export async function loadModel(options: LoadModelOptions): Promise<TrainedModel> {
   const folder = modelFolder(options.model);
   const { files, skip, warnings } = await readCheckpoint(folder);
-  const config = await readT5Config(folder, files);
+  const config = await readModelConfig(folder, files);
   const tokenizer = await Tokenizer.open(folder);
-  if (tokenizer.size > config.vocabSize) {
+  const { vocabSize } = config.config;
+  if (tokenizer.size > vocabSize) {
     throw new RkifError(
       "CHECKPOINT_MISMATCH",
-      `${tokenizer.file} has ${tokenizer.size} entries, but the model's vocabulary is ${config.vocabSize}; expected a tokenizer of this checkpoint`,
+      `${tokenizer.file} has ${tokenizer.size} entries, but the model's vocabulary is ${vocabSize}; expected a tokenizer of this checkpoint`,
     );
   }
+  const { trainable, modules, idle } = await resolveTrainable(options, config);
   await setThreadsFor(config, options.threads ?? null);
   const model = await loadAddon().loadModel({
-    family: "t5",
-    config,
+    ...config,
     files,
     skip,
     baseType: options.baseType ?? "float32",
     copyWeights: options.copyWeights ?? false,
-    trainable: options.trainable,
+    trainable: modules,
     ...(options.baseDropout === undefined ? {} : { baseDropout: options.baseDropout }),
   });
-  return { model, config, tokenizer, folder, trainable: options.trainable, warnings };
+  try {
+    if (options.adapter !== undefined) await loadAdapter({ model, trainable }, options.adapter);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return {
+    model,
+    config,
+    tokenizer,
+    folder,
+    trainable,
+    ...endTokens(config, tokenizer),
+    warnings: [
+      ...warnings,
+      ...idle.map(
+        (key) => `the adapter's pattern ${JSON.stringify(key)} matches none of its modules and has no effect`,
+      ),
+    ],
+  };
+}
+
+/** What trains, in the terms of PEFT and in the addon's. */
+interface ResolvedTrainable {
+  trainable: Trainable;
+  modules: ModelOptions["trainable"];
+  /** Patterns without effect. */
+  idle: string[];
+}
+
+async function resolveTrainable(
+  { trainable: wanted, adapter: folder }: LoadModelOptions,
+  config: ModelConfig,
+): Promise<ResolvedTrainable> {
+  if (wanted.kind === "full") {
+    if (folder === undefined) return { trainable: wanted, modules: wanted, idle: [] };
+    throw new RkifError(
+      "INVALID_ARGUMENT",
+      `${folder}: an adapter cannot be loaded into a model whose every weight trains; merge it into the checkpoint first`,
+    );
+  }
+  const linear = loadAddon().linearModules(config);
+  if (folder !== undefined) {
+    const { lora, modules } = await readAdapter(folder, linear);
+    const dropout = wanted.kind === "lora" ? wanted.dropout : lora.dropout;
+    return {
+      trainable: { kind: "lora", ...lora, dropout },
+      modules: { kind: "lora", dropout, modules },
+      idle: idlePatterns(lora, modules),
+    };
+  }
+  if (wanted.kind === "none") {
+    const nothing = {
+      r: 1,
+      alpha: 1,
+      dropout: 0,
+      rsLora: false,
+      targetModules: [],
+      rankPattern: {},
+      alphaPattern: {},
+    };
+    return {
+      trainable: { kind: "lora", ...nothing },
+      modules: { kind: "lora", dropout: 0, modules: [] },
+      idle: [],
+    };
+  }
+  const targets = wanted.targetModules ?? defaultTargets(config);
+  // In Python "all-linear" would mean the layers of whatever class the model is loaded as.
+  const targetModules = isAllLinear(targets) ? lastComponents(linear) : targets;
+  const trainable = { ...wanted, targetModules };
+  const modules = resolveAdaptedModules(trainable, linear);
+  return {
+    trainable,
+    modules: { kind: "lora", dropout: wanted.dropout, modules },
+    idle: idlePatterns(trainable, modules),
+  };
+}
+
+/** The targets of PEFT's own table for these models: queries and values. */
+function defaultTargets(model: ModelConfig): string[] {
+  if (model.family === "t5") return ["q", "v"];
+  if (model.family === "decoder") return ["q_proj", "v_proj"];
+  return model.config.naming === "distilbert" ? ["q_lin", "v_lin"] : ["query", "value"];
+}
+
+function endTokens(
+  config: ModelConfig,
+  tokenizer: Tokenizer,
+): Pick<TrainedModel, "endTokenIds" | "endTokenId"> {
+  if (config.family === "encoder") return { endTokenIds: [], endTokenId: null };
+  const { eos } = tokenizer.special;
+  const ofTokenizer = eos === undefined ? undefined : tokenizer.idOf(eos);
+  const [ofCheckpoint] = config.endTokenIds;
+  const preferred = config.family === "t5" ? (ofCheckpoint ?? ofTokenizer) : (ofTokenizer ?? ofCheckpoint);
+  return {
+    endTokenIds:
+      config.endTokenIds.length > 0 || ofTokenizer === undefined ? config.endTokenIds : [ofTokenizer],
+    endTokenId: preferred ?? null,
+  };
 }
 
 /**
  * Writes what was trained: an adapter folder as PEFT saves it, or, where every weight trained, a whole checkpoint folder.
  * Weights of a checkpoint are fp32 unless `type` says otherwise.
+ * @throws {RkifError} INVALID_ARGUMENT where nothing trained.
  */
 export async function saveTrained(
-  { model, folder, trainable }: Pick<TrainedModel, "model" | "folder" | "trainable">,
+  {
+    model,
+    folder,
+    trainable,
+    config,
+  }: Pick<TrainedModel, "model" | "folder" | "trainable"> & {
+    config: Pick<ModelConfig, "family">;
+  },
   target: string,
   { baseName, type = "F32" }: { baseName: string; type?: "F32" | "F16" | "BF16" },
 ): Promise<void> {
+  if (model.layout.length === 0) {
+    throw new RkifError(
+      "INVALID_ARGUMENT",
+      `${target}: the model was loaded without an adapter; there is nothing to save`,
+    );
+  }
   await mkdir(target, { recursive: true });
   const tensors: TensorToWrite[] = model.layout.map(({ name, shape, offset }) => ({
     name,
@@ -89,61 +223,10 @@ export async function saveTrained(
     offset,
   }));
   if (trainable.kind === "lora") {
-    await loadAddon().writeSafetensors(join(target, "adapter_model.safetensors"), tensors, { format: "pt" });
-    await writeAdapterConfig(target, { ...trainable, baseModel: baseName });
+    await loadAddon().writeSafetensors(join(target, adapterFile), tensors, { format: "pt" });
+    await writeAdapterConfig(target, trainable, { family: config.family, baseModel: baseName });
     return;
   }
   await loadAddon().writeSafetensors(join(target, "model.safetensors"), tensors, { format: "pt" });
-  for (const file of ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]) {
-    await cp(join(folder, file), join(target, file)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
-  }
-}
-
-/**
- * Loads an adapter folder, written here or by PEFT, into a model with the same adapter shape.
- * @throws {RkifError} CHECKPOINT_MISMATCH naming the first tensors that do not fit.
- */
-export async function loadAdapter(
-  { model, trainable }: Pick<TrainedModel, "model" | "trainable">,
-  folder: string,
-): Promise<void> {
-  if (trainable.kind !== "lora") {
-    throw new RkifError(
-      "INVALID_ARGUMENT",
-      `${folder}: an adapter cannot be loaded into a model whose every weight trains`,
-    );
-  }
-  const path = join(folder, "adapter_model.safetensors");
-  const file = await loadAddon().openSafetensors(path);
-  try {
-    const stored = new Map(file.tensors.map((tensor) => [tensor.name, tensor]));
-    for (const { name, shape, offset } of model.layout) {
-      const found = stored.get(name)?.shape;
-      if (found?.join() !== shape.join()) {
-        throw new RkifError(
-          "CHECKPOINT_MISMATCH",
-          `${path}: tensor "${name}" ${found ? `is [${found.join(", ")}]` : "is missing"}; expected [${shape.join(", ")}]`,
-        );
-      }
-      stored.delete(name);
-      file.readInto(name, model.parameters, offset);
-    }
-    const [extra] = stored.keys();
-    if (extra !== undefined) {
-      throw new RkifError(
-        "CHECKPOINT_MISMATCH",
-        `${path}: tensor "${extra}" belongs to no adapted module; expected the adapter of ${model.layout.length} tensors`,
-      );
-    }
-    await model.parameters.read(0, 0); // reading is enqueued: errors show here, while the file is still open
-  } finally {
-    file.dispose();
-  }
-}
-
-/** The adapter's shape, from the adapter folder itself. */
-export async function adapterShape(folder: string): Promise<{ kind: "lora" } & LoraConfig> {
-  return { kind: "lora", ...(await readAdapterConfig(folder)) };
+  await copyCompanions(folder, target);
 }

@@ -1,0 +1,145 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { RkifError } from "../errors.js";
+import type { AdaptedModule, Model, SafetensorsFile } from "../native/contract.js";
+import { readAdapterConfig } from "./adapter-config.js";
+import { openWithAddon, type OpenSafetensors } from "./checkpoint-files.js";
+import { type LoraConfig, resolveAdaptedModules, withoutPrefix } from "./lora.js";
+
+/** Name of an adapter's weights in its folder. */
+export const adapterFile = "adapter_model.safetensors";
+
+/** An adapter folder, written here or by PEFT, as it fits a model. */
+export interface Adapter {
+  readonly lora: LoraConfig;
+  readonly modules: AdaptedModule[];
+  /** Path of the safetensors file. */
+  readonly file: string;
+  /** Stands before every module's path in the file; empty but for adapters of wrapper classes. */
+  readonly prefix: string;
+}
+
+/** Expected tensors by name; null: any size. */
+type ExpectedShapes = ReadonlyMap<string, readonly (number | null)[]>;
+
+/** Classes with a head of their own keep the encoder under its name: their adapters say "bert.encoder..." for "encoder...". */
+export const wrapperPrefixes: readonly string[] = ["", "bert.", "roberta.", "distilbert."];
+
+const tensorKey = /^base_model\.model\.(.+)\.lora_[AB]\.weight$/;
+
+/** PEFT's name of a module's A or B. */
+export function adapterKey(module: string, matrix: "A" | "B"): string {
+  return `base_model.model.${module}.lora_${matrix}.weight`;
+}
+
+/**
+ * Reads an adapter folder's configuration and checks its tensors' names and ranks against it and the model's linear layers.
+ * @param linearModules - the addon's list for the model
+ * @throws {RkifError} CONFIG_INVALID or CONFIG_UNSUPPORTED naming a field of adapter_config.json; INVALID_ARGUMENT where its targets
+ * do not fit the model; CHECKPOINT_INVALID where there are no weights; CHECKPOINT_MISMATCH naming a tensor.
+ */
+export async function readAdapter(
+  folder: string,
+  linearModules: readonly string[],
+  open: OpenSafetensors = openWithAddon,
+): Promise<Adapter> {
+  const stored = await readAdapterConfig(folder);
+  const file = await openAdapter(folder, open);
+  try {
+    const prefix = wrapperPrefix(file, new Set(linearModules));
+    const prefixed = linearModules.map((module) => prefix + module);
+    const modules = resolveAdaptedModules(stored, prefixed, join(folder, "adapter_config.json"));
+    const expected = modules.flatMap(({ module, r }): [string, (number | null)[]][] => [
+      [adapterKey(module, "A"), [r, null]],
+      [adapterKey(module, "B"), [null, r]],
+    ]);
+    checkTensors(file, new Map(expected));
+    return {
+      lora: prefix === "" ? stored : withoutPrefix(stored, prefixed, prefix),
+      modules: modules.map((adapted) => ({ ...adapted, module: adapted.module.slice(prefix.length) })),
+      file: file.path,
+      prefix,
+    };
+  } finally {
+    file.dispose();
+  }
+}
+
+/**
+ * Loads an adapter folder, written here or by PEFT, into a model with the same adapter shape.
+ * @throws {RkifError} CHECKPOINT_MISMATCH naming the first tensor that does not fit.
+ */
+export async function loadAdapter(
+  { model, trainable }: { model: Model; trainable: { kind: "full" | "lora" } },
+  folder: string,
+): Promise<void> {
+  if (trainable.kind !== "lora") {
+    throw new RkifError(
+      "INVALID_ARGUMENT",
+      `${folder}: an adapter cannot be loaded into a model whose every weight trains`,
+    );
+  }
+  const file = await openAdapter(folder, openWithAddon);
+  try {
+    const prefix = wrapperPrefix(file, new Set(model.layout.flatMap(({ name }) => moduleOf(name) ?? [])));
+    const nameInFile = (name: string): string =>
+      name.replace("base_model.model.", `base_model.model.${prefix}`);
+    checkTensors(file, new Map(model.layout.map(({ name, shape }) => [nameInFile(name), shape])));
+    for (const { name, offset } of model.layout) file.readInto(nameInFile(name), model.parameters, offset);
+    await model.parameters.read(0, 0); // reading is enqueued: errors show here, while the file is still open
+  } finally {
+    file.dispose();
+  }
+}
+
+/** @throws {RkifError} CHECKPOINT_MISMATCH naming the first tensor that is missing, of another shape, or too many. */
+export function checkTensors(file: SafetensorsFile, expected: ExpectedShapes): void {
+  const stored = new Map(file.tensors.map(({ name, shape }) => [name, shape]));
+  for (const [name, shape] of expected) {
+    const found = stored.get(name);
+    const fits =
+      found?.length === shape.length && shape.every((size, i) => size === null || size === found[i]);
+    if (!fits) {
+      throw new RkifError(
+        "CHECKPOINT_MISMATCH",
+        `${file.path}: tensor "${name}" ${found ? `is [${found.join(", ")}]` : "is missing"}; ` +
+          `expected [${shape.map((size) => size ?? "any").join(", ")}]`,
+      );
+    }
+    stored.delete(name);
+  }
+  const [extra] = stored.keys();
+  if (extra !== undefined) {
+    throw new RkifError(
+      "CHECKPOINT_MISMATCH",
+      `${file.path}: tensor "${extra}" belongs to no adapted module; expected the adapter of ${expected.size} tensors`,
+    );
+  }
+}
+
+async function openAdapter(folder: string, open: OpenSafetensors): Promise<SafetensorsFile> {
+  const file = join(folder, adapterFile);
+  const pickled = join(folder, "adapter_model.bin");
+  const exists = async (path: string): Promise<boolean> =>
+    (await stat(path).catch(() => undefined)) !== undefined;
+  if (!(await exists(file)) && (await exists(pickled))) {
+    throw new RkifError(
+      "CHECKPOINT_INVALID",
+      `${pickled}: holds pickled weights, which run code when they are read; expected ${adapterFile}. Load an adapter you trust with ` +
+        "PEFT (PeftModel.from_pretrained) and save it again (save_pretrained), which writes that file",
+    );
+  }
+  return open(file);
+}
+
+function moduleOf(tensor: string): string | undefined {
+  return tensorKey.exec(tensor)?.[1];
+}
+
+/** The prefix without which every tensor belongs to one of the modules; where there is none, the tensors are named as they do not fit. */
+function wrapperPrefix(file: SafetensorsFile, modules: ReadonlySet<string>): string {
+  const stored = file.tensors.flatMap(({ name }) => moduleOf(name) ?? []);
+  const fits = (prefix: string): boolean =>
+    stored.every((path) => path.startsWith(prefix) && modules.has(path.slice(prefix.length)));
+  return wrapperPrefixes.find(fits) ?? "";
+}
