@@ -22,6 +22,7 @@ struct Problem {
   int64_t key_rows;
   int64_t reach;  // 0: no bias
   AttentionDropout dropout;
+  int64_t prefix_rows = 0;  // the last of k and v: what the spans' prefixes refer to
 };
 
 template <typename Number>
@@ -40,8 +41,8 @@ Inputs<float> random_inputs(const Problem& p, uint32_t seed) {
   std::mt19937 generator(seed);
   Inputs<float> in;
   in.q = normal(p.query_rows * p.shape.query_stride, 0.7f, generator);
-  in.k = normal(p.key_rows * p.shape.key_stride, 0.7f, generator);
-  in.v = normal(p.key_rows * p.shape.value_stride, 1.0f, generator);
+  in.k = normal((p.key_rows + p.prefix_rows) * p.shape.key_stride, 0.7f, generator);
+  in.v = normal((p.key_rows + p.prefix_rows) * p.shape.value_stride, 1.0f, generator);
   if (p.reach > 0) in.table = normal(p.shape.heads * (2 * p.reach - 1), 1.0f, generator);
   return in;
 }
@@ -59,13 +60,17 @@ void reference(const Problem& p, const Inputs<double>& in, std::vector<double>& 
   for (const AttentionSpan& span : p.spans) {
     for (int64_t h = 0; h < s.heads; h++) {
       for (int64_t i = 0; i < span.query_length; i++) {
-        int64_t position = s.causal ? span.key_length - span.query_length + i : i;
-        int64_t seen = s.causal ? position + 1 : span.key_length;
+        int64_t position = s.causal ? span.keys() - span.query_length + i : i;
+        int64_t seen = s.causal ? position + 1 : span.keys();
+        int64_t first = s.window == 0 ? 0 : std::max<int64_t>(0, position + 1 - s.window);
+        auto row = [&](int64_t j) {
+          return j < span.prefix_length ? p.key_rows + span.prefix_start + j : span.key_start + j - span.prefix_length;
+        };
         const double* q = &in.q[(span.query_start + i) * s.query_stride + h * s.head_size];
         std::vector<double> e(seen);
         double sum = 0;
-        for (int64_t j = 0; j < seen; j++) {
-          const double* k = &in.k[(span.key_start + j) * s.key_stride + h * s.head_size];
+        for (int64_t j = first; j < seen; j++) {
+          const double* k = &in.k[row(j) * s.key_stride + h / s.group() * s.head_size];
           double score = 0;
           for (int64_t c = 0; c < s.head_size; c++) score += q[c] * k[c];
           score *= s.scale;
@@ -74,11 +79,11 @@ void reference(const Problem& p, const Inputs<double>& in, std::vector<double>& 
         }
         if (log_sum_exp != nullptr) (*log_sum_exp)[h * p.query_rows + span.query_start + i] = std::log(sum);
         DropoutRow key = attention_dropout_row(p.dropout.site_key, span.record, h, position);
-        for (int64_t j = 0; j < seen; j++) {
+        for (int64_t j = first; j < seen; j++) {
           if (!dropout_keeps(key, j, dropout_threshold(p.dropout.rate))) continue;
           for (int64_t c = 0; c < s.head_size; c++) {
             out[(span.query_start + i) * s.query_stride + h * s.head_size + c] +=
-                e[j] / sum / (1 - p.dropout.rate) * in.v[(span.key_start + j) * s.value_stride + h * s.head_size + c];
+                e[j] / sum / (1 - p.dropout.rate) * in.v[row(j) * s.value_stride + h / s.group() * s.head_size + c];
           }
         }
       }
@@ -97,8 +102,9 @@ Result run(const Problem& p, const Inputs<float>& in, const std::vector<float>& 
   r.out.assign(in.q.size(), 0);
   r.log_sum_exp.assign(p.shape.heads * p.query_rows, 0);
   OffsetBias bias{p.reach > 0 ? in.table.data() : nullptr, p.reach};
+  AttentionPrefix prefix{in.k.data() + p.key_rows * p.shape.key_stride, in.v.data() + p.key_rows * p.shape.value_stride};
   attention_forward(p.shape, p.spans, bias, p.dropout, in.q.data(), in.k.data(), in.v.data(), r.out.data(),
-                    r.log_sum_exp.data(), p.query_rows);
+                    r.log_sum_exp.data(), p.query_rows, prefix);
   if (grad_out.empty()) return r;
   r.grad.q.assign(in.q.size(), 0);
   r.grad.k.assign(in.k.size(), start);
@@ -203,6 +209,43 @@ TEST("attention: more or fewer queries than keys, and a cache's later queries") 
   check_forward({shape(2, 14, false), {{0, 5, 0, 3, 1}, {5, 2, 3, 40, 2}, {7, 1, 43, 21, 3}}, 8, 64, 0, {0.25, 9}});
   check_forward({shape(2, 14, true), {{0, 5, 0, 8, 1}, {5, 2, 8, 40, 2}, {7, 1, 48, 16, 3}}, 8, 64, 40, {0.25, 9}});
   check_forward({shape(2, 32, true), {{0, 1, 0, 64, 1}}, 1, 64, 64, {}});
+}
+
+TEST("attention: heads that share keys, and windows, forward and backward") {
+  for (int64_t key_heads : {1, 2, 6}) {
+    for (int64_t window : {0, 1, 5, 64}) {
+      AttentionShape s{6, 10, 60 + 3, key_heads * 10 + 2, key_heads * 10 + 1, 0.4f, true, key_heads, window};
+      check_forward(self_attention(s, {1, 4, 33, 70}, true, 0.1));
+      check_backward(self_attention(s, {1, 4, 11}, false, 0.3), 7);
+    }
+  }
+  // Later queries of longer sequences: the window counts from the query's own place.
+  Problem later{{2, 16, 32, 16, 16, 0.3f, true, 1, 6}, {{0, 3, 0, 20, 1}, {3, 1, 20, 9, 2}}, 4, 29, 0, {0, 0}};
+  check_forward(later);
+  AttentionShape odd{6, 10, 60, 40, 40, 1, true, 4};
+  Problem refused = self_attention(odd, {3}, false, 0);
+  CHECK_THROWS(run(refused, random_inputs(refused, 1), {}), std::invalid_argument, "6 heads cannot share 4");
+}
+
+TEST("attention: keys of a prefix stand before a span's own") {
+  for (int64_t head_size : {10, 16, 64}) {
+    for (int64_t window : {0, 7}) {
+      int64_t width = 2 * head_size;
+      // Three spans behind one prefix, one of them a single query; one behind another prefix; one without.
+      Problem p{{4, head_size, 2 * width, width, width, 0.3f, true, 2, window},
+                {{0, 5, 0, 5, 1, 2, 40}, {5, 1, 5, 3, 2, 2, 40}, {6, 2, 8, 2, 3, 2, 40}, {8, 3, 10, 3, 4, 0, 1},
+                 {11, 4, 13, 4, 5}, {15, 1, 17, 1, 6, 5, 20}},
+                16,
+                18,
+                0,
+                {0, 0}};
+      p.prefix_rows = 42;
+      check_forward(p);
+    }
+  }
+  Problem p{{1, 4, 4, 4, 4, 1, true}, {{0, 1, 0, 1, 1, 0, 2}}, 1, 1, 0, {0, 0}};
+  p.prefix_rows = 2;
+  CHECK_THROWS(run(p, random_inputs(p, 1), std::vector<float>(4)), std::invalid_argument, "prefix");
 }
 
 TEST("attention: a sequence's later queries against a cache give what the whole sequence gives") {

@@ -60,17 +60,18 @@ void check_generation(const T5Config& config) {
     CHECK(free[i] == generate_slowly(*model, prompts[i], kTokens, 0, -1));
   }
   // An end token that some rows reach early: they leave the batch, the others must not notice.
-  options.eos_token_id = free[0][4];
+  const int32_t end = free[0][4];
+  options.end_token_ids = {end};
   std::vector<std::vector<int32_t>> ended = model->generate(options);
   CHECK(ended[0].size() <= 5);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    CHECK(ended[i] == generate_slowly(*model, prompts[i], kTokens, 0, options.eos_token_id));
+    CHECK(ended[i] == generate_slowly(*model, prompts[i], kTokens, 0, end));
   }
   options.min_new_tokens = 8;
   std::vector<std::vector<int32_t>> longer = model->generate(options);
   CHECK(longer[0].size() > 8);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    CHECK(longer[i] == generate_slowly(*model, prompts[i], kTokens, 8, options.eos_token_id));
+    CHECK(longer[i] == generate_slowly(*model, prompts[i], kTokens, 8, end));
   }
 }
 
@@ -112,7 +113,7 @@ TEST("t5 inference: option scores are sums of log softmax of the logits") {
 }
 
 TEST("t5 inference: a merged adapter computes the same, refuses training, and comes out without a trace") {
-  for (at::ScalarType base : {at::kFloat, at::kBFloat16}) {
+  for (BaseType base : {BaseType::kFloat32, BaseType::kBFloat16}) {
     ModelOptions options = lora_options();
     options.base_type = base;
     std::unique_ptr<Model> model = small_model(small_config(), options);
@@ -121,7 +122,7 @@ TEST("t5 inference: a merged adapter computes the same, refuses training, and co
     model->merge_adapter();
     std::vector<float> merged = values(model->logits(batch));
     // In bf16 the sum of weight and adapter is rounded to 8 bits.
-    CHECK(relative_difference(merged, before) < (base == at::kFloat ? 1e-5 : 0.05));
+    CHECK(relative_difference(merged, before) < (base == BaseType::kFloat32 ? 1e-5 : 0.05));
     model->parameters().zero_();
     CHECK(values(model->logits(batch)) == merged);
     CHECK_THROWS(model->accumulate(batch, {}), std::logic_error, "merged");
@@ -138,7 +139,7 @@ TEST("t5 inference: a merged adapter computes the same, refuses training, and co
 TEST("t5 inference: a bf16 base stays close to fp32, forward and backward") {
   std::unique_ptr<Model> exact = small_model(small_config(), lora_options());
   ModelOptions options = lora_options();
-  options.base_type = at::kBFloat16;
+  options.base_type = BaseType::kBFloat16;
   std::unique_ptr<Model> rounded = small_model(small_config(), options);
   Batch batch = small_batch();
   CHECK(relative_difference(values(rounded->logits(batch)), values(exact->logits(batch))) < 0.05);
@@ -194,24 +195,31 @@ TEST("t5 loading: weights that do not fit are named") {
   }
 }
 
-TEST("t5 loading: target modules match as in PEFT") {
-  auto names = [](const std::vector<std::string>& targets) {
-    ModelOptions options = lora_options();
-    options.lora.target_modules = targets;
-    std::vector<std::string> result;
-    std::unique_ptr<Model> model = small_model(small_config(), options);
-    for (const TensorLayout& tensor : model->layout()) result.push_back(tensor.name);
-    return result;
+TEST("t5 loading: an adapter's tensors stand in the order of the state dict, with PEFT's names") {
+  ModelOptions options;
+  const std::string last = "decoder.block.1.layer.2.DenseReluDense.wo", first = "encoder.block.1.layer.0.SelfAttention.o";
+  options.adapter = {{last, 3, 1}, {first, 2, 1}};
+  std::unique_ptr<Model> model = small_model(small_config(), options);
+  const std::vector<TensorLayout>& layout = model->layout();
+  CHECK_EQUAL(layout.size(), 4u);
+  CHECK_EQUAL(layout[0].name, "base_model.model." + first + ".lora_A.weight");
+  CHECK_EQUAL(layout[1].name, "base_model.model." + first + ".lora_B.weight");
+  CHECK_EQUAL(layout[2].name, "base_model.model." + last + ".lora_A.weight");
+  CHECK(layout[0].shape == (std::vector<int64_t>{2, 18}));
+  CHECK(layout[3].shape == (std::vector<int64_t>{24, 3}));
+  CHECK_EQUAL(t5_linear_modules(small_config()).size(), 2u * (4 + 2) + 2u * (4 + 4 + 2));
+}
+
+TEST("t5 loading: an adapter that does not fit is refused") {
+  auto load = [](std::vector<AdaptedModule> adapter) {
+    ModelOptions options;
+    options.adapter = std::move(adapter);
+    small_model(small_config(), options);
   };
-  CHECK_EQUAL(names({"q"}).size(), 2u * (2 + 2 + 2));
-  CHECK_EQUAL(names({"EncDecAttention.q"}).size(), 2u * 2);
-  CHECK_EQUAL(names({"wo", "decoder.block.1.layer.0.SelfAttention.k"}).size(), 2u * 5);
-  std::vector<std::string> one = names({"encoder.block.1.layer.0.SelfAttention.o"});
-  CHECK_EQUAL(one.size(), 2u);
-  CHECK_EQUAL(one[0], std::string("base_model.model.encoder.block.1.layer.0.SelfAttention.o.lora_A.weight"));
-  CHECK_EQUAL(one[1], std::string("base_model.model.encoder.block.1.layer.0.SelfAttention.o.lora_B.weight"));
-  CHECK_THROWS(names({"q", "q_proj"}), std::invalid_argument,
-               "\"q_proj\" matches no linear layer of the model; candidates: k, o, q, v, wi, wo");
-  // Part of a component is no match.
-  CHECK_THROWS(names({"ttention.q"}), std::invalid_argument, "matches no");
+  const std::string q = "encoder.block.0.layer.0.SelfAttention.q";
+  CHECK_THROWS(load({{"q_proj", 2, 1}}), std::invalid_argument, "\"q_proj\" is no linear layer");
+  CHECK_THROWS(load({{q, 0, 1}}), std::invalid_argument, "rank of " + q + " is 0");
+  CHECK_THROWS(load({{q, 2, 1}, {q, 3, 1}}), std::invalid_argument, "given twice");
+  CHECK_THROWS(load({{q, 2, INFINITY}}), std::invalid_argument, "not a finite number");
+  load({});
 }

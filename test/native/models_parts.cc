@@ -7,7 +7,6 @@
 
 #include "check.h"
 #include "models/dropout.h"
-#include "models/lora.h"
 #include "models/loss.h"
 #include "models/norm.h"
 #include "models/relative_bias.h"
@@ -71,15 +70,6 @@ TEST("models: cross entropy and its gradient against double precision") {
       CHECK_NEAR(gradient[i * kVocabulary + j], 0.5 * (p - (j == labels[i])), 1e-6);
     }
   }
-}
-
-TEST("models: the scale of LoRA and rsLoRA") {
-  LoraConfig config;
-  config.r = 16;
-  config.alpha = 32;
-  CHECK_EQUAL(lora_scale(config), 2);
-  config.rs_lora = true;
-  CHECK_EQUAL(lora_scale(config), 8);
 }
 
 TEST("models: dropout keeps the share asked for, scaled, and passes the gradient through the same mask") {

@@ -38,13 +38,20 @@ T5Config small_config(Activation activation, bool gated, bool tied) {
   return config;
 }
 
-ModelOptions lora_options(double dropout) {
+ModelOptions adapter_options(const std::vector<std::string>& modules, const std::vector<std::string>& targets,
+                             double dropout) {
   ModelOptions options;
-  options.lora.r = 4;
-  options.lora.alpha = 8;
-  options.lora.dropout = dropout;
-  options.lora.target_modules = {"q", "v", "wo"};
+  options.adapter_dropout = dropout;
+  for (const std::string& module : modules) {
+    bool wanted = std::any_of(targets.begin(), targets.end(),
+                              [&](const std::string& target) { return module.ends_with("." + target); });
+    if (wanted) options.adapter.push_back({module, 4, 2});
+  }
   return options;
+}
+
+ModelOptions lora_options(double dropout, const std::vector<std::string>& targets) {
+  return adapter_options(t5_linear_modules(small_config()), targets, dropout);
 }
 
 ModelOptions full_options() {

@@ -12,7 +12,11 @@ namespace rkif::test {
 
 // 2 + 2 layers of width 24 with 3 heads of 6; vocabulary 40.
 T5Config small_config(Activation activation = Activation::kRelu, bool gated = false, bool tied = true);
-ModelOptions lora_options(double dropout = 0.1);
+// An adapter of rank 4 on those of the modules whose last component is a target.
+ModelOptions adapter_options(const std::vector<std::string>& modules, const std::vector<std::string>& targets,
+                             double dropout);
+// On a small T5 that is not gated.
+ModelOptions lora_options(double dropout = 0.1, const std::vector<std::string>& targets = {"q", "v", "wo"});
 ModelOptions full_options();
 // Weights for the configuration, the same at every call. Large enough that every part of the model matters to the loss.
 Weights random_weights(const T5Config& config);

@@ -1,130 +1,34 @@
 // Loss and gradients of T5: packing, dropout, finite differences.
-#include <ATen/ops/empty_like.h>
-
-#include <cmath>
-
 #include "check.h"
 #include "models_small_t5.h"
+#include "models_training_checks.h"
 
 using namespace rkif;
 using namespace rkif::test;
 
-namespace {
-
-AccumulateOptions with_dropout() {
-  AccumulateOptions options;
-  options.divisor = 17;
-  options.dropout = true;
-  options.counters = {7, 1, 2, 3};
-  return options;
-}
-
-struct Result {
-  LossReport report;
-  std::vector<float> gradients;
-};
-
-Result run(Model& model, const std::vector<Batch>& parts, const AccumulateOptions& options) {
-  Result result;
-  model.gradients().zero_();
-  for (const Batch& part : parts) {
-    LossReport report = model.accumulate(part, options);
-    result.report.loss_sum += report.loss_sum;
-    result.report.label_tokens += report.label_tokens;
-  }
-  result.gradients = values(model.gradients());
-  return result;
-}
-
-void check_same(const Result& actual, const Result& expected) {
-  CHECK_EQUAL(actual.report.label_tokens, expected.report.label_tokens);
-  CHECK_NEAR(actual.report.loss_sum / expected.report.loss_sum, 1, 1e-5);
-  CHECK_NEAR(relative_difference(actual.gradients, expected.gradients), 0, 1e-5);
-}
-
-void check_batching(const T5Config& config, const ModelOptions& options) {
-  std::unique_ptr<Model> model = small_model(config, options);
-  Batch batch = small_batch();
-  Result together = run(*model, {batch}, with_dropout());
-  CHECK_EQUAL(together.report.label_tokens, 17);
-  check_same(run(*model, {part_of(batch, {4, 1, 3, 0, 2})}, with_dropout()), together);
-  check_same(run(*model, {part_of(batch, {3, 0}), part_of(batch, {1, 4, 2})}, with_dropout()), together);
-  check_same(
-      run(*model,
-          {part_of(batch, {0}), part_of(batch, {1}), part_of(batch, {2}), part_of(batch, {3}), part_of(batch, {4})},
-          with_dropout()),
-      together);
-  AccumulateOptions other_step = with_dropout();
-  other_step.counters.step = 4;
-  CHECK(relative_difference(run(*model, {batch}, other_step).gradients, together.gradients) > 0.01);
-}
-
-// The directional derivative of the loss along a random direction within one tensor, by central differences.
-void check_derivatives(const T5Config& config, const ModelOptions& options) {
-  std::unique_ptr<Model> model = small_model(config, options);
-  Batch batch = small_batch();
-  AccumulateOptions accumulate = with_dropout();
-  accumulate.loss_scale = 3;
-  model->gradients().zero_();
-  model->accumulate(batch, accumulate);
-  at::Tensor gradients = model->gradients().clone();
-
-  uint64_t seed = 1000;
-  for (const TensorLayout& tensor : model->layout()) {
-    int64_t count = 1;
-    for (int64_t size : tensor.shape) count *= size;
-    at::Tensor weights = model->parameters().narrow(0, tensor.offset, count);
-    at::Tensor before = weights.clone();
-    at::Tensor gradient = gradients.narrow(0, tensor.offset, count);
-    // Along the gradient plus noise of its size: never close to orthogonal to it.
-    at::Tensor direction = at::empty_like(gradient);
-    fill_random(direction, seed++, 1);
-    direction.mul_(gradient.norm().item<double>() / direction.norm().item<double>()).add_(gradient);
-    direction.div_(direction.norm().item<double>());
-    double expected = direction.dot(gradient).item<double>();
-
-    // A small step: ReLU and its neighbours are only piecewise smooth. The loss is exact to about 1e-6.
-    double step = 4e-3;
-    weights.copy_(before).add_(direction, step);
-    double up = model->accumulate(batch, accumulate).loss_sum;
-    weights.copy_(before).add_(direction, -step);
-    double down = model->accumulate(batch, accumulate).loss_sum;
-    weights.copy_(before);
-    double measured = accumulate.loss_scale / accumulate.divisor * (up - down) / (2 * step);
-    if (std::abs(measured - expected) > 0.02 * std::abs(expected) + 2e-3) {
-      fail(__FILE__, __LINE__,
-           tensor.name + ": derivative " + std::to_string(expected) + ", by differences " + std::to_string(measured));
-    }
-  }
-}
-
-}  // namespace
-
 TEST("t5 training: loss and gradients do not depend on how records are batched, adapter, dropout on") {
-  check_batching(small_config(), lora_options());
+  check_batching(*small_model(small_config(), lora_options()), small_batch());
 }
 
 TEST("t5 training: loss and gradients do not depend on how records are batched, all weights, dropout on") {
-  check_batching(small_config(Activation::kGeluNew, true, false), full_options());
+  check_batching(*small_model(small_config(Activation::kGeluNew, true, false), full_options()), small_batch());
 }
 
 TEST("t5 training: derivatives of every adapter tensor, dropout on") {
-  ModelOptions options = lora_options();
-  options.lora.target_modules = {"q", "k", "v", "o", "wi", "wo"};
-  check_derivatives(small_config(), options);
+  check_derivatives(*small_model(small_config(), lora_options(0.1, {"q", "k", "v", "o", "wi", "wo"})), small_batch());
 }
 
 TEST("t5 training: derivatives of every weight, relu, tied, dropout on") {
-  check_derivatives(small_config(), full_options());
+  check_derivatives(*small_model(small_config(), full_options()), small_batch());
 }
 
 TEST("t5 training: derivatives of every weight, gated gelu, untied, dropout on") {
-  check_derivatives(small_config(Activation::kGeluNew, true, false), full_options());
+  check_derivatives(*small_model(small_config(Activation::kGeluNew, true, false), full_options()), small_batch());
 }
 
 TEST("t5 training: derivatives of every weight, gelu and gated silu, dropout on") {
-  check_derivatives(small_config(Activation::kGelu, false, true), full_options());
-  check_derivatives(small_config(Activation::kSilu, true, true), full_options());
+  check_derivatives(*small_model(small_config(Activation::kGelu, false, true), full_options()), small_batch());
+  check_derivatives(*small_model(small_config(Activation::kSilu, true, true), full_options()), small_batch());
 }
 
 TEST("t5 training: dropout of rate 0 equals no dropout, and loss() equals accumulate() without") {
