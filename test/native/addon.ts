@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import { readCheckpoint } from "../../lib/models/checkpoint-files.js";
-import { readT5Config } from "../../lib/models/config.js";
+import { readModelConfig } from "../../lib/models/config/index.js";
 import type { Addon, Model, ModelOptions, PackedBatch, Vector } from "../../lib/native/contract.js";
 import { loadAddon } from "../../lib/native/load.js";
 
@@ -70,30 +70,29 @@ export async function rejected(promise: Promise<unknown>, code: string, ...words
 /** A T5 with random weights: 96 tokens, width 24, two layers on each side. */
 export const smallModel: string = fileURLToPath(new URL("../fixtures/data/models/t5", import.meta.url));
 
-export const lora = {
-  kind: "lora",
-  r: 2,
-  alpha: 4,
-  dropout: 0,
-  rsLora: false,
-  targetModules: ["q", "v"],
-} as const;
-
-export async function smallModelOptions(): Promise<ModelOptions> {
-  const { files, skip } = await readCheckpoint(smallModel);
+/** A checkpoint with an adapter of rank 2 on the layers whose names end in a target. */
+export async function modelOptions(
+  folder: string = smallModel,
+  targets: readonly string[] = [".q", ".v"],
+): Promise<ModelOptions> {
+  const { files, skip } = await readCheckpoint(folder);
+  const config = await readModelConfig(folder, files);
+  const modules = addon()
+    .linearModules(config)
+    .filter((module) => targets.some((target) => module.endsWith(target)))
+    .map((module) => ({ module, r: 2, scale: 2 }));
   return {
-    family: "t5",
-    config: await readT5Config(smallModel, files),
+    ...config,
     files,
     skip,
     baseType: "float32",
-    trainable: { ...lora, targetModules: [...lora.targetModules] },
+    trainable: { kind: "lora", dropout: 0, modules },
   };
 }
 
 /** The small model with an adapter that does something: every parameter 0.05 or -0.05. */
 export async function loadSmallModel(): Promise<Model> {
-  const model = await addon().loadModel(await smallModelOptions());
+  const model = await addon().loadModel(await modelOptions());
   model.parameters.set(
     Float32Array.from({ length: model.parameters.length }, (_, i) => (i % 3 ? 0.05 : -0.05)),
   );

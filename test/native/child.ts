@@ -6,7 +6,7 @@ import { readEnvironment } from "../../lib/native/environment.js";
 import { packageRoot } from "../../lib/native/failure.js";
 import { openAddon } from "../../lib/native/load.js";
 import { currentPlatform } from "../../lib/native/platform.js";
-import { batch, smallModelOptions } from "./addon.js";
+import { batch, modelOptions } from "./addon.js";
 
 export interface Ended {
   code: number | null;
@@ -32,7 +32,7 @@ async function prelude(): Promise<string> {
       require(${JSON.stringify(files.preload)}).dlopenLibraries(${JSON.stringify(libraries)});
       return require(${JSON.stringify(files.addon)});
     };
-    const modelOptions = ${JSON.stringify(await smallModelOptions())};
+    const modelOptions = ${JSON.stringify(await modelOptions())};
     const batch = Object.fromEntries(
       ${JSON.stringify(arrays)}.map(([key, { type, values }]) => [key, globalThis[type].from(values)]),
     );

@@ -4,7 +4,7 @@ import { output, run } from "./child.js";
 
 /** Work that would take hours: no end token ever ends it, only the environment's end. */
 const endless = `
-  const generate = { inputIds: Int32Array.of(5, 1), inputLengths: Int32Array.of(2), eosTokenId: null };
+  const generate = { inputIds: Int32Array.of(5, 1), inputLengths: Int32Array.of(2), endTokenIds: [] };
   const endless = (model) => model.generate({ ...generate, maxNewTokens: 1_000_000 });
 `;
 

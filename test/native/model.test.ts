@@ -1,7 +1,7 @@
 /** The model's surface; what it computes is compared with transformers in test/parity. */
 import { expect } from "chai";
 import type { GenerateOptions, Model, ModelOptions, PackedBatch } from "../../lib/native/contract.js";
-import { addon, batch, loadSmallModel, read, refused, rejected, smallModelOptions } from "./addon.js";
+import { addon, batch, loadSmallModel, read, refused, rejected, modelOptions } from "./addon.js";
 
 const accumulateOptions = { divisor: 4, lossScale: 1, dropout: null };
 
@@ -87,7 +87,7 @@ describe("model", () => {
 
   describe("abort", () => {
     const prompts = { inputIds: batch.inputIds, inputLengths: batch.inputLengths };
-    const long: GenerateOptions = { ...prompts, maxNewTokens: 50_000, eosTokenId: null };
+    const long: GenerateOptions = { ...prompts, maxNewTokens: 50_000, endTokenIds: [] };
 
     it("before the call", async () => {
       const abort = addon().createAbortFlag();
@@ -120,17 +120,35 @@ describe("model", () => {
 
   it("generation respects its limits", async () => {
     const prompts = { inputIds: batch.inputIds, inputLengths: batch.inputLengths };
-    const rows = await model.generate({ ...prompts, maxNewTokens: 6, eosTokenId: null });
+    const rows = await model.generate({ ...prompts, maxNewTokens: 6, endTokenIds: [] });
     expect(rows.map((row) => row.length)).to.deep.equal([6, 6]);
     // Where the second token were the end, it would end there.
     const end = rows[0]![1]!;
-    const stopped = await model.generate({ ...prompts, maxNewTokens: 6, eosTokenId: end });
+    const stopped = await model.generate({ ...prompts, maxNewTokens: 6, endTokenIds: [end] });
     expect(Array.from(stopped[0]!)).to.deep.equal(
       Array.from(rows[0]!.subarray(0, rows[0]!.indexOf(end) + 1)),
     );
-    const later = await model.generate({ ...prompts, maxNewTokens: 6, minNewTokens: 3, eosTokenId: end });
+    const later = await model.generate({ ...prompts, maxNewTokens: 6, minNewTokens: 3, endTokenIds: [end] });
     expect(later[0]!.length).to.be.at.least(4);
     expect(Array.from(later[0]!.subarray(0, 3))).to.not.include(end);
+  });
+
+  it("listeners are told every token, in order and before the promise settles", async () => {
+    const told: number[][] = [[], []];
+    const rows = await model.generate({
+      inputIds: batch.inputIds,
+      inputLengths: batch.inputLengths,
+      maxNewTokens: 6,
+      endTokenIds: [],
+      sampling: { temperature: 1, topP: 0.9, seed: 3 },
+      onTokens: (prompts, tokens) => prompts.forEach((prompt, i) => told[prompt]!.push(tokens[i]!)),
+    });
+    expect(told).to.deep.equal(rows.map((row) => Array.from(row)));
+  });
+
+  it("a language model embeds no texts", async () => {
+    const texts = { inputIds: batch.inputIds, inputLengths: batch.inputLengths };
+    await rejected(model.embed(texts), "INVALID_ARGUMENT", "encoder");
   });
 
   it("an option's score is the log probability of its tokens", async () => {
@@ -203,10 +221,15 @@ describe("model", () => {
     refused(accumulate({ dropout: { ...counters, seed: -1 } }), "INVALID_ARGUMENT", "dropout.seed is -1");
     refused(accumulate({ abort: { aborted: false } }), "INVALID_ARGUMENT", "options.abort is an object");
     const prompts = { inputIds: batch.inputIds, inputLengths: batch.inputLengths };
-    const generate = (change: object) => () => model.generate({ ...prompts, maxNewTokens: 1, ...change });
+    const generate = (change: object) => () =>
+      model.generate({ ...prompts, maxNewTokens: 1, endTokenIds: [], ...change });
     refused(generate({ maxNewTokens: 0 }), "INVALID_ARGUMENT", "maxNewTokens is 0");
     refused(generate({ minNewTokens: -1 }), "INVALID_ARGUMENT", "minNewTokens is -1");
-    refused(generate({ eosTokenId: 96 }), "INVALID_ARGUMENT", "eosTokenId is 96", "96");
+    refused(generate({ endTokenIds: [96] }), "INVALID_ARGUMENT", "endTokenIds[0] is 96", "95");
+    const sampling = { temperature: 1, topP: 1, seed: 1 };
+    refused(generate({ sampling: { ...sampling, temperature: 0 } }), "INVALID_ARGUMENT", "temperature is 0");
+    refused(generate({ sampling: { ...sampling, topP: 1.5 } }), "INVALID_ARGUMENT", "topP is 1.5");
+    refused(generate({ onTokens: 5 }), "INVALID_ARGUMENT", "onTokens is 5", "a function");
     const options = {
       optionIds: Int32Array.of(9),
       optionLengths: Int32Array.of(1),
@@ -223,7 +246,7 @@ describe("model", () => {
   it("more memory than there is, is an error and not the end", async () => {
     const prompts = { inputIds: batch.inputIds, inputLengths: batch.inputLengths };
     for (const maxNewTokens of [2 ** 44, Number.MAX_SAFE_INTEGER])
-      await model.generate({ ...prompts, maxNewTokens }).then(
+      await model.generate({ ...prompts, maxNewTokens, endTokenIds: [] }).then(
         () => expect.fail("generated"),
         (error: { code: string }) =>
           expect(error.code).to.be.oneOf(["OUT_OF_MEMORY", "NATIVE", "INVALID_ARGUMENT"]),
@@ -235,7 +258,7 @@ describe("model", () => {
 describe("loadModel", () => {
   let good: ModelOptions;
   before(async () => {
-    good = await smallModelOptions();
+    good = await modelOptions();
   });
   const load = (change: object) => addon().loadModel({ ...good, ...change });
   const config = (change: object) => ({ config: { ...good.config, ...change } });
@@ -252,9 +275,11 @@ describe("loadModel", () => {
     refused(() => load(config({ gated: 1 })), "INVALID_ARGUMENT", "options.config.gated is 1");
     refused(() => load(config({ dropoutRate: 1.5 })), "INVALID_ARGUMENT", "config.dropoutRate is 1.5");
     refused(() => load(trainable({ kind: "none" })), "INVALID_ARGUMENT", "trainable.kind", "lora");
-    refused(() => load(trainable({ r: 0 })), "INVALID_ARGUMENT", "trainable.r is 0");
     refused(() => load(trainable({ dropout: -0.1 })), "INVALID_ARGUMENT", "trainable.dropout is -0.1");
-    refused(() => load(trainable({ targetModules: [1] })), "INVALID_ARGUMENT", "targetModules[0] is 1");
+    const modules = (change: object) => trainable({ modules: [{ module: "x", r: 1, scale: 1, ...change }] });
+    refused(() => load(modules({ r: 0 })), "INVALID_ARGUMENT", "modules[0].r is 0");
+    refused(() => load(modules({ module: 1 })), "INVALID_ARGUMENT", "modules[0].module is 1");
+    refused(() => load(trainable({ modules: "all" })), "INVALID_ARGUMENT", "trainable.modules", "an array");
     refused(
       () => load({ baseType: "bfloat16", trainable: { kind: "full" } }),
       "INVALID_ARGUMENT",
@@ -268,7 +293,12 @@ describe("loadModel", () => {
     await rejected(load({ files: [...good.files, ...good.files] }), "CHECKPOINT_INVALID", "earlier file");
     await rejected(load(config({ numLayers: 3 })), "CHECKPOINT_MISMATCH", "block.2");
     await rejected(load(config({ dFf: 41 })), "CHECKPOINT_MISMATCH", "[40, 24]", "[41, 24]");
-    await rejected(load(trainable({ targetModules: ["nothing"] })), "INVALID_ARGUMENT", "nothing");
+    await rejected(
+      load(trainable({ modules: [{ module: "nothing", r: 1, scale: 1 }] })),
+      "INVALID_ARGUMENT",
+      "nothing",
+      "no linear layer",
+    );
   });
 
   it("every weight trains, and nothing merges", async () => {
