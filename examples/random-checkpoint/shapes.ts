@@ -28,7 +28,6 @@ function t5(dModel: number, dFf: number, numHeads: number, numLayers: number): P
     decoder_start_token_id: 0,
     dropout_rate: 0.1,
     eos_token_id: 1,
-    initializer_factor: 1.0,
     is_encoder_decoder: true,
     layer_norm_epsilon: 1e-6,
     model_type: "t5",
@@ -50,7 +49,6 @@ function decoder(sizes: DecoderSizes, config: Record<string, unknown>): Publishe
   return {
     shape,
     config: {
-      attention_dropout: 0.0,
       bos_token_id: null,
       eos_token_id: 1,
       hidden_act: "silu",
