@@ -103,7 +103,7 @@ const plainInitialisations: readonly unknown[] = [
 
 const rank = z.int("a positive integer").min(1, "a positive integer");
 const alpha = z.number("a number");
-const layer = z.int().min(0);
+const layer = z.int("the number of a layer").min(0, "the number of a layer");
 const schema = z.looseObject(
   {
     r: rank,

@@ -1,7 +1,12 @@
 import { expect } from "chai";
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseAdapterConfig, readAdapterConfig, writeAdapterConfig } from "../../lib/models/adapter-config.js";
+import {
+  parseAdapterConfig,
+  readAdapterConfig,
+  writeAdapterConfig,
+} from "../../lib/models/adapter-config.js";
+import type { LoraConfig } from "../../lib/models/lora.js";
 import { failure, withFolder } from "./tiny-safetensors.js";
 
 /** adapter_config.json as PEFT 0.21.0 saved it for LoraConfig(r=8, lora_alpha=32, target_modules=["q", "v"]) on a T5. */
@@ -52,7 +57,15 @@ const recorded = `{
   "velora_config": null
 }`;
 
-const lora = { r: 8, alpha: 32, dropout: 0, rsLora: false, targetModules: ["q", "v"] };
+const lora: LoraConfig = {
+  r: 8,
+  alpha: 32,
+  dropout: 0,
+  rsLora: false,
+  targetModules: ["q", "v"],
+  rankPattern: {},
+  alphaPattern: {},
+};
 const file = "adapters/01-cb/adapter_config.json";
 
 function parsed(fields: object = {}): ReturnType<typeof parseAdapterConfig> {
@@ -80,7 +93,7 @@ describe("models/adapter-config", () => {
       fan_in_fan_out: false,
     };
     expect(parseAdapterConfig(old, file)).to.deep.equal({
-      lora: { r: 4, alpha: 8, dropout: 0, rsLora: false, targetModules: ["q"] },
+      lora: { ...lora, r: 4, alpha: 8, targetModules: ["q"] },
       baseModel: null,
     });
     expect(parsed({ of_next_year: false, another: null, list: [], table: {} }).lora).to.deep.equal(lora);
@@ -89,9 +102,42 @@ describe("models/adapter-config", () => {
     }
   });
 
+  it("reads which modules are adapted, and how", async () => {
+    const patterns = { rank_pattern: { "layer.0.*q": 4 }, alpha_pattern: { v: 0.5 } };
+    expect(parsed(patterns).lora).to.deep.equal({
+      ...lora,
+      rankPattern: { "layer.0.*q": 4 },
+      alphaPattern: { v: 0.5 },
+    });
+    expect(parsed({ rank_pattern: null, alpha_pattern: null }).lora).to.deep.equal(lora);
+    expect(parsed({ target_modules: ".*\\.(q|v)" }).lora).to.deep.equal({
+      ...lora,
+      targetModules: ".*\\.(q|v)",
+    });
+    for (const excludeModules of [["decoder.block.0.layer.0.SelfAttention.q"], "decoder.*"]) {
+      expect(parsed({ exclude_modules: excludeModules }).lora).to.deep.equal({ ...lora, excludeModules });
+    }
+    for (const off of [null, [], ""]) expect(parsed({ exclude_modules: off }).lora).to.deep.equal(lora);
+    const layers = { layers_to_transform: 3, layers_pattern: "block" };
+    expect(parsed(layers).lora).to.deep.equal({ ...lora, layersToTransform: [3], layersPattern: ["block"] });
+    expect(parsed({ layers_to_transform: [0, 1] }).lora).to.deep.equal({
+      ...lora,
+      layersToTransform: [0, 1],
+    });
+    expect(parsed({ layers_to_transform: [], layers_pattern: "block" }).lora).to.deep.equal(lora);
+    const { message } = await failure(() => parsed({ ...layers, target_modules: ".*q" }));
+    expect(message).to.contain('"target_modules" is the pattern ".*q"');
+  });
+
+  it("takes the task types of the families, and none", () => {
+    for (const type of ["SEQ_2_SEQ_LM", "CAUSAL_LM", "FEATURE_EXTRACTION", null]) {
+      expect(parsed({ task_type: type }).lora).to.deep.equal(lora);
+    }
+  });
+
   it("writes byte for byte what PEFT writes", async () => {
     await withFolder(async (folder) => {
-      await writeAdapterConfig(folder, { ...lora, baseModel: "models/t5" });
+      await writeAdapterConfig(folder, lora, { family: "t5", baseModel: "models/t5" });
       expect(await readFile(join(folder, "adapter_config.json"), "utf8")).to.equal(recorded);
       expect(await readdir(folder)).to.deep.equal(["adapter_config.json"]);
     });
@@ -101,18 +147,44 @@ describe("models/adapter-config", () => {
     await withFolder(async (folder) => {
       await writeFile(join(folder, "adapter_config.json"), "{}");
       for (const config of [
-        { r: 4, alpha: 7.5, dropout: 0.05, rsLora: true, targetModules: ["SelfAttention.q", "wo"] },
-        { ...lora, dropout: 0.1 },
+        { ...lora, r: 4, alpha: 7.5, dropout: 0.05, rsLora: true, targetModules: ["SelfAttention.q", "wo"] },
+        {
+          ...lora,
+          // Their order decides, so it is kept where PEFT would sort.
+          rankPattern: { q: 4, ".*": 2, "decoder.*": 1 },
+          alphaPattern: { v: 2.5 },
+          excludeModules: "decoder.*",
+          layersToTransform: [0, 2],
+          layersPattern: ["block"],
+        },
+        { ...lora, targetModules: ".*q", dropout: 0.1, excludeModules: ["wo"] },
       ]) {
-        await writeAdapterConfig(folder, { ...config, baseModel: null });
-        expect(await readAdapterConfig(folder)).to.deep.equal(config);
+        await writeAdapterConfig(folder, config, { family: "t5", baseModel: null });
+        const back = await readAdapterConfig(folder);
+        expect(back).to.deep.equal(config);
+        expect(Object.keys(back.rankPattern)).to.deep.equal(Object.keys(config.rankPattern));
+      }
+    });
+  });
+
+  it("writes the family's task type, by which Python chooses a class", async () => {
+    await withFolder(async (folder) => {
+      for (const [family, type] of [
+        ["t5", "SEQ_2_SEQ_LM"],
+        ["decoder", "CAUSAL_LM"],
+        ["encoder", "FEATURE_EXTRACTION"],
+      ] as const) {
+        await writeAdapterConfig(folder, lora, { family, baseModel: null });
+        const text = await readFile(join(folder, "adapter_config.json"), "utf8");
+        expect(JSON.parse(text)).to.include({ task_type: type });
       }
     });
   });
 
   const unsupported: [field: string, value: unknown][] = [
     ["peft_type", "ADALORA"],
-    ["task_type", "CAUSAL_LM"],
+    ["task_type", "SEQ_CLS"],
+    ["task_type", "causal_lm"],
     ["bias", "lora_only"],
     ["use_dora", true],
     ["use_qalora", true],
@@ -121,13 +193,7 @@ describe("models/adapter-config", () => {
     ["fan_in_fan_out", true],
     ["ensure_weight_tying", true],
     ["modules_to_save", ["lm_head"]],
-    ["rank_pattern", { "encoder.*": 4 }],
-    ["alpha_pattern", { "encoder.*": 4 }],
-    ["layers_to_transform", [0]],
-    ["layers_to_transform", 0],
     ["layer_replication", [[0, 2]]],
-    ["exclude_modules", ["decoder"]],
-    ["target_modules", ".*\\.q"],
     ["target_parameters", ["w"]],
     ["trainable_token_indices", [1]],
     ["alora_invocation_tokens", [1, 2]],
@@ -156,18 +222,28 @@ describe("models/adapter-config", () => {
     ["use_rslora", 1],
     ["target_modules", null],
     ["target_modules", []],
+    ["target_modules", ""],
+    ["target_modules", ["q", 5]],
+    ["rank_pattern", { q: 0 }],
+    ["rank_pattern", ["q"]],
+    ["alpha_pattern", { q: "4" }],
+    ["exclude_modules", [5]],
+    ["layers_to_transform", [-1]],
+    ["layers_to_transform", "0"],
+    ["layers_pattern", 5],
     ["base_model_name_or_path", 5],
   ];
   for (const [field, value] of invalid) {
     it(`refuses ${field} = ${JSON.stringify(value)} as invalid`, async () => {
       const error = await failure(() => parsed({ [field]: value }));
       expect(error).to.include({ code: "CONFIG_INVALID" });
-      expect(error.message).to.contain(`${file}: "${field}" is `);
+      // Of a table, the entry is named.
+      expect(error.message).to.match(new RegExp(`^${file}: "${field}(\\.\\w+)?" is `));
     });
   }
 
-  it("refuses a module's name that is no text, by its place", async () => {
-    const error = await failure(() => parsed({ target_modules: ["q", 5] }));
-    expect(error.message).to.contain('"target_modules.1" is 5; expected a module\'s name');
+  it("says what to do about whole modules beside the adapter", async () => {
+    const { message } = await failure(() => parsed({ modules_to_save: ["classifier"] }));
+    expect(message).to.contain('"modules_to_save" is ["classifier"]').and.contain("merge_and_unload");
   });
 });

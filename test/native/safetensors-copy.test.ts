@@ -84,7 +84,7 @@ describe("safetensors, from file to file", () => {
   });
 
   it("rounds the sum once to the stored type", async () => {
-    // In bfloat16, 1 + 2^-8 + 2^-9 is 1 + 2^-7; the product rounded first, or added in bfloat16, would give another value.
+    // The sum is 3/4 of the way from 1 to the next bfloat16; added one after the other, each part would round back to 1.
     const parts: [number, number] = [2 ** -8, 2 ** -9];
     const adapter = await stored(
       [matrix("a", [[parts[0]], [parts[1]]]), matrix("b", [[1, 1]])],
