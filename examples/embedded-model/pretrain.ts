@@ -10,14 +10,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { encodeRecords, type EncodedRecord } from "../../lib/data/encode.js";
+import type { EncodedRecord } from "../../lib/data/formats/record-format.js";
+import { TextToText } from "../../lib/data/formats/text-to-text.js";
 import { countLabelTokens, pack } from "../../lib/data/pack.js";
 import { pretrainingRecords, sentinel, type PretrainingRecord } from "../../lib/demo/pretraining.js";
 import { learningRateAt } from "../../lib/methods/schedule.js";
 import { Tokenizer } from "../../lib/models/tokenizer.js";
 import type { Addon, Model, T5Config } from "../../lib/native/contract.js";
 import { loadAddon } from "../../lib/native/load.js";
-import { configJson, randomCheckpoint, SHAPE } from "./shape.js";
+import { configJson, END_TOKEN, randomCheckpoint, SHAPE } from "./shape.js";
 
 const EMBEDDED = fileURLToPath(new URL("../../models/embedded", import.meta.url));
 const BATCH = 32;
@@ -100,7 +101,7 @@ for (let step = 0; step < steps; step++) {
 await save(given.out);
 
 async function encode(records: readonly PretrainingRecord[]): Promise<EncodedRecord[]> {
-  return (await encodeRecords(records, tokenizer, { endTokenId: shape.eosTokenId })).records;
+  return (await new TextToText(tokenizer, { endTokenId: END_TOKEN }).encode(records)).records;
 }
 
 /** A model of random weights in which everything trains. */
@@ -125,7 +126,12 @@ async function loadRandomModel(addon: Addon, config: T5Config): Promise<Model> {
 /** Percentages of held-out records whose every token is right, questions and hidden spans apart. */
 async function heldOutAccuracy(model: Model): Promise<{ answers: number; spans: number }> {
   const { inputIds, inputLengths } = pack(heldOutEncoded);
-  const generated = await model.generate({ inputIds, inputLengths, maxNewTokens: 24 });
+  const generated = await model.generate({
+    inputIds,
+    inputLengths,
+    maxNewTokens: 24,
+    endTokenIds: [END_TOKEN],
+  });
   const right = generated.map((ids, n) => ids.join() === heldOutEncoded[n]?.labels.join());
   const percentage = (kind: (record: PretrainingRecord) => boolean): number => {
     const ofKind = right.filter((_, n) => kind(heldOut[n] as PretrainingRecord));

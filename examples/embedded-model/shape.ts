@@ -19,9 +19,11 @@ export const SHAPE: Omit<T5Config, "vocabSize"> = {
   tieWordEmbeddings: true,
   scaleDecoderOutputs: true,
   padTokenId: 0,
-  eosTokenId: 1,
   decoderStartTokenId: 0,
 };
+
+/** Ends prompts and answers. */
+export const END_TOKEN = 1;
 
 /** The same as config.json, in the form of the Hugging Face hub. */
 export function configJson(shape: T5Config): Record<string, unknown> {
@@ -46,7 +48,7 @@ export function configJson(shape: T5Config): Record<string, unknown> {
     use_cache: true,
     tie_word_embeddings: shape.tieWordEmbeddings,
     pad_token_id: shape.padTokenId,
-    eos_token_id: shape.eosTokenId,
+    eos_token_id: END_TOKEN,
     decoder_start_token_id: shape.decoderStartTokenId,
     torch_dtype: "bfloat16",
   };

@@ -1,6 +1,6 @@
 import { RkifError } from "../errors.js";
 import type { PackedBatch } from "../native/contract.js";
-import type { EncodedRecord } from "./encode.js";
+import type { EncodedRecord } from "./formats/record-format.js";
 
 /** Lays records end to end in the given order. */
 export function pack(records: readonly EncodedRecord[]): PackedBatch {
@@ -40,7 +40,7 @@ export function splitIntoMicroBatches<T>(items: readonly T[], size: number): T[]
   return parts;
 }
 
-/** Tokens that the loss of these records is a sum over: the divisor of a whole step. Labels of -100 are not predicted. */
+/** Labels that the loss of these records is a sum over: the divisor of a whole step. Labels of -100 are not predicted. */
 export function countLabelTokens(records: readonly EncodedRecord[]): number {
   return records.reduce((total, { labels }) => total + labels.filter((id) => id !== -100).length, 0);
 }

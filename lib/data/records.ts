@@ -12,7 +12,7 @@ export interface TaskRecord {
 }
 
 /** The text the model is given. */
-export function promptOf(record: TaskRecord): string {
+export function promptOf(record: Pick<TaskRecord, "instruction" | "input">): string {
   return (record.instruction ?? "") + record.input;
 }
 

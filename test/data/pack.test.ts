@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { EncodedRecord } from "../../lib/data/encode.js";
+import type { EncodedRecord } from "../../lib/data/formats/record-format.js";
 import { countLabelTokens, pack, splitIntoMicroBatches } from "../../lib/data/pack.js";
 
 const record = (key: number, input: number[], labels: number[]): EncodedRecord => ({

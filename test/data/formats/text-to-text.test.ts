@@ -1,17 +1,26 @@
 import { expect } from "chai";
-import { encodeRecords, type EncodedRecords, type EncodeRecordsOptions } from "../../lib/data/encode.js";
-import type { TaskRecord } from "../../lib/data/records.js";
-import { Tokenizer } from "../../lib/models/tokenizer.js";
-import { tinyTokenizer, type TinyTokenizer } from "../models/tiny-tokenizer.js";
-import { folderWith, rejection, removeFolders } from "./folder.js";
+import type { EncodedRecords } from "../../../lib/data/formats/record-format.js";
+import { TextToText, type TextToTextOptions } from "../../../lib/data/formats/text-to-text.js";
+import { alpaca } from "../../../lib/data/prompts/built-in.js";
+import type { TaskRecord } from "../../../lib/data/records.js";
+import { Tokenizer } from "../../../lib/models/tokenizer.js";
+import { tinyTokenizer, type TinyTokenizer } from "../../models/tiny-tokenizer.js";
+import { folderWith, rejection, removeFolders } from "../folder.js";
+
+async function open(
+  options: Partial<TextToTextOptions> = {},
+  tokenizer: TinyTokenizer = {},
+): Promise<TextToText> {
+  const opened = await Tokenizer.open(await folderWith({ "tokenizer.json": tinyTokenizer(tokenizer) }));
+  return new TextToText(opened, { endTokenId: 1, ...options });
+}
 
 async function encode(
   records: TaskRecord[],
-  options: Partial<EncodeRecordsOptions> = {},
+  options: Partial<TextToTextOptions> = {},
   tokenizer: TinyTokenizer = {},
 ): Promise<EncodedRecords> {
-  const opened = await Tokenizer.open(await folderWith({ "tokenizer.json": tinyTokenizer(tokenizer) }));
-  return encodeRecords(records, opened, { endTokenId: 1, ...options });
+  return (await open(options, tokenizer)).encode(records);
 }
 
 const lists = ({ records }: EncodedRecords): number[][][] =>
@@ -22,7 +31,7 @@ const records: TaskRecord[] = [
   { input: "the", output: "" },
 ];
 
-describe("encodeRecords", () => {
+describe("text to text", () => {
   afterEach(removeFolders);
 
   it("joins instruction and input, ends prompts and outputs with the end token, numbers the records", async () => {
@@ -63,6 +72,24 @@ describe("encodeRecords", () => {
       { template: { before: ["<pad>"], after: ["</s>"] } },
     );
     expect(lists(around)[0]![0]).to.deep.equal([0, 3, 4, 1]);
+  });
+
+  it("evaluates the prompts it trains on, and scores candidates exactly as listed", async () => {
+    const format = await open({ sourceTokens: 4 });
+    const { prompts, cut } = await format.encodePrompts(records);
+    expect(prompts).to.deep.equal((await format.encode(records)).records.map(({ inputIds }) => inputIds));
+    expect(cut).to.equal(1);
+    expect(await format.encodeCandidates(["the mat", "cat"], false)).to.deep.equal([
+      Int32Array.of(3, 7),
+      Int32Array.of(4),
+    ]);
+    expect(await format.encodeCandidates(["cat"], true)).to.deep.equal([Int32Array.of(4, 1)]);
+  });
+
+  it("writes prompts with the template it is given", async () => {
+    const [record] = (await encode([{ input: "the cat", output: "sat" }], { template: alpaca })).records;
+    expect(record!.inputIds.length).to.be.above(10);
+    expect([...record!.inputIds].filter((id) => id !== 2).slice(-3)).to.deep.equal([3, 4, 1]);
   });
 
   it("refuses lengths that leave no room for text", async () => {
