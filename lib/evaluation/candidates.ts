@@ -1,6 +1,6 @@
+import type { RecordFormat } from "../data/formats/record-format.js";
+import { normaliseAnswer } from "../data/normalise-answer.js";
 import { RkifError } from "../errors.js";
-import type { Tokenizer } from "../models/tokenizer.js";
-import { normaliseAnswer } from "./exact-match.js";
 
 export interface CandidateOptions {
   /** Texts to choose an answer from. Texts that are equal after normalisation count once, in the first spelling. */
@@ -10,8 +10,7 @@ export interface CandidateOptions {
   /** Best by the mean (default) or the sum of the log probabilities of a candidate's tokens. */
   rank?: "mean" | "sum";
   /**
-   * Score the tokenizer's special tokens (T5: the end token) behind a candidate too. Default false: candidates are scored
-   * exactly as listed.
+   * Score what ends an answer (the end token) behind a candidate too. Default false: candidates are scored exactly as listed.
    */
   candidateSpecialTokens?: boolean;
 }
@@ -26,7 +25,7 @@ export interface Candidates {
 
 /** Distinct candidates and their tokens. */
 export async function prepareCandidates(
-  tokenizer: Pick<Tokenizer, "encode">,
+  format: Pick<RecordFormat, "encodeCandidates">,
   { candidates, ownLabels, rank = "mean", candidateSpecialTokens = false }: CandidateOptions,
 ): Promise<Candidates> {
   const byAnswer = new Map<string, string>();
@@ -39,7 +38,7 @@ export async function prepareCandidates(
   }
   const texts = [...byAnswer.values()];
   const answers = [...byAnswer.keys()];
-  const ids = await tokenizer.encode(texts, { specialTokens: candidateSpecialTokens });
+  const ids = await format.encodeCandidates(texts, candidateSpecialTokens);
   const empty = ids.findIndex((option) => option.length === 0);
   if (empty !== -1) {
     throw new RkifError(

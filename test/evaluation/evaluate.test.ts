@@ -1,7 +1,15 @@
 import { expect } from "chai";
 import { hash } from "../../lib/data/random.js";
-import { batchesByLength, evaluateTask, type Evaluation } from "../../lib/evaluation/evaluate.js";
-import type { AbortFlag, GenerateOptions, Model, ScoreOptions } from "../../lib/native/contract.js";
+import type { AskedModel } from "../../lib/evaluation/answers.js";
+import { batchesByLength } from "../../lib/evaluation/batches.js";
+import { evaluateTask, type Evaluation } from "../../lib/evaluation/evaluate.js";
+import type {
+  AbortFlag,
+  EmbedOptions,
+  GenerateOptions,
+  Model,
+  ScoreOptions,
+} from "../../lib/native/contract.js";
 import { rejection } from "../data/folder.js";
 
 /** Each character is a token: its code. */
@@ -17,13 +25,24 @@ function cut(ids: Int32Array, lengths: Int32Array): string[] {
   return Array.from(lengths, (length) => String.fromCharCode(...ids.subarray(offset, (offset += length))));
 }
 
-/** Answers a prompt with itself in upper case; scores an option by a hash of prompt and option times its length. */
-class FakeModel implements Pick<Model, "generate" | "scoreOptions"> {
+/**
+ * Answers a prompt with itself in upper case; scores an option by a hash of prompt and option times its length; embeds a text as a hash
+ * of it.
+ */
+class FakeModel implements Pick<Model, "generate" | "scoreOptions" | "embed"> {
   readonly batches: string[][] = [];
+  readonly endTokens: number[][] = [];
 
-  generate({ inputIds, inputLengths, maxNewTokens }: GenerateOptions): Promise<Int32Array[]> {
+  embed({ inputIds, inputLengths }: EmbedOptions): Promise<Float32Array> {
+    const texts = cut(inputIds, inputLengths);
+    this.batches.push(texts);
+    return Promise.resolve(Float32Array.from(texts.flatMap(embedding)));
+  }
+
+  generate({ inputIds, inputLengths, maxNewTokens, endTokenIds }: GenerateOptions): Promise<Int32Array[]> {
     const prompts = cut(inputIds, inputLengths);
     this.batches.push(prompts);
+    this.endTokens.push(endTokenIds);
     return tokenizer.encode(prompts.map((prompt) => prompt.toUpperCase().slice(0, maxNewTokens)));
   }
 
@@ -41,8 +60,14 @@ function logProbability(prompt: string, option: string): number {
   return (-hash(1, ...Array.from(prompt + option, (c) => c.charCodeAt(0))) / 2 ** 32) * option.length;
 }
 
+/** Three numbers of length 1. */
+function embedding(text: string): number[] {
+  const numbers = [0, 1, 2].map((i) => hash(i, ...Array.from(text, (c) => c.charCodeAt(0))) / 2 ** 32 - 0.5);
+  return numbers.map((number) => number / Math.hypot(...numbers));
+}
+
 const prompts = Array.from({ length: 40 }, (_, i) => `p${i}${"x".repeat(hash(2, i) % 30)}`);
-const records = prompts.map((prompt) => ({ inputIds: Int32Array.from(prompt, (c) => c.charCodeAt(0)) }));
+const records = prompts.map((prompt) => Int32Array.from(prompt, (c) => c.charCodeAt(0)));
 const candidates = ["alpha", "be", "gamma ray", "d"];
 
 /** The slow and obvious form: one prompt and one option at a time. */
@@ -52,11 +77,22 @@ function best(prompt: string, options: readonly string[], rank: "mean" | "sum"):
   return options.reduce((a, b) => (score(b) > score(a) ? b : a));
 }
 
+const asked = (model: FakeModel = new FakeModel(), family: "t5" | "encoder" = "t5"): AskedModel => ({
+  model,
+  tokenizer,
+  endTokenIds: [1, 7],
+  format: {
+    family,
+    encodeCandidates: (texts, withEnd) =>
+      tokenizer.encode(texts.map((text) => (withEnd ? `${text}.` : text))),
+  },
+});
+
 const evaluate = (
   references: readonly string[],
-  options: Parameters<typeof evaluateTask>[4],
+  options: Parameters<typeof evaluateTask>[3],
   model: FakeModel = new FakeModel(),
-): Promise<Evaluation> => evaluateTask(model, tokenizer, records, references, options);
+): Promise<Evaluation> => evaluateTask(asked(model), records, references, options);
 
 describe("evaluateTask", () => {
   it("generates in batches and gives the answers back in the records' order", async () => {
@@ -66,6 +102,7 @@ describe("evaluateTask", () => {
     expect(result.predictions).to.deep.equal(prompts.map((prompt) => prompt.toUpperCase()));
     expect(result).to.include({ accuracy: 75, correct: 30, total: 40 });
     expect(result).not.to.have.property("ownLabelAccuracy");
+    expect(new Set(model.endTokens.map(String))).to.deep.equal(new Set(["1,7"]));
     const sizes = model.batches.map((batch) => batch.join("").length);
     expect(Math.max(...sizes)).to.be.at.most(50);
     const lengths = model.batches.flat().map((prompt) => prompt.length);
@@ -119,6 +156,51 @@ describe("evaluateTask", () => {
     expect(new Set(predictions)).to.deep.equal(new Set(["True", "False"]));
   });
 
+  it("scores what ends a candidate where asked", async () => {
+    const { predictions } = await evaluate(prompts, {
+      by: "score",
+      candidates,
+      candidateSpecialTokens: true,
+    });
+    const ended = candidates.map((candidate) => `${candidate}.`);
+    expect(predictions.map((text) => `${text}.`)).to.deep.equal(
+      prompts.map((prompt) => best(prompt, ended, "mean")),
+    );
+  });
+
+  describe("with an encoder", () => {
+    const nearest = (text: string, among: readonly string[]): string => {
+      const cosine = (label: string): number =>
+        embedding(text).reduce((sum, x, i) => sum + Math.fround(x) * Math.fround(embedding(label)[i]!), 0);
+      return among.reduce((a, b) => (cosine(b) > cosine(a) ? b : a));
+    };
+
+    it("takes the label nearest by cosine, own labels beside it, each embedded once", async () => {
+      const references = prompts.map((prompt) => nearest(prompt, candidates));
+      references[0] = "none";
+      const ownLabels = ["gamma ray", "d"];
+      for (const batchTokens of [1, 60, 1e6]) {
+        const model = new FakeModel();
+        const options = { by: "score", candidates, ownLabels, batchTokens } as const;
+        const result = await evaluateTask(asked(model, "encoder"), records, references, options);
+        expect(result.predictions).to.deep.equal(prompts.map((prompt) => nearest(prompt, candidates)));
+        expect(result).to.include({ correct: 39, accuracy: 97.5 });
+        const own = prompts.filter((prompt, i) => nearest(prompt, ownLabels) === references[i]).length;
+        expect(own).to.be.within(1, 38);
+        expect(result.ownLabelAccuracy).to.equal((100 * own) / 40);
+        expect(model.batches.flat().sort()).to.deep.equal([...prompts, ...candidates].sort());
+      }
+    });
+
+    it("refuses to generate", async () => {
+      const error = await rejection(
+        evaluateTask(asked(new FakeModel(), "encoder"), records, prompts, { by: "generate" }),
+      );
+      expect(error.code).to.equal("CONFIG_INVALID");
+      expect(error.message).to.match(/an encoder, which writes no text; evaluate it by "score"/);
+    });
+  });
+
   it("measures Rouge-L where asked", async () => {
     const references = prompts.map((prompt, i) => (i % 2 === 0 ? `${prompt} and` : "nothing in common"));
     const result = await evaluate(references, { by: "generate", metric: "rouge-l" });
@@ -150,7 +232,7 @@ describe("evaluateTask", () => {
   it("refuses arguments that do not fit together", async () => {
     const cases: [Promise<unknown>, string][] = [
       [evaluate(["a"], { by: "generate" }), "40 records and 1 references"],
-      [evaluateTask(new FakeModel(), tokenizer, [], [], { by: "generate" }), "0 records"],
+      [evaluateTask(asked(), [], [], { by: "generate" }), "0 records"],
       [evaluate(prompts, { by: "score", candidates: [] }), "there are no candidates"],
       [evaluate(prompts, { by: "score", candidates: ["a", ""] }), 'candidate "" has no tokens'],
       [evaluate(prompts, { by: "score", candidates, ownLabels: ["zeta"] }), 'own label "zeta" is not among'],
