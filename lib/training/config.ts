@@ -105,12 +105,30 @@ export function methodOptions(config: ResolvedConfig): Record<string, unknown> {
   return options.parse(Object.fromEntries(Object.keys(options.shape).map((key) => [key, config[key]])));
 }
 
-/** Names of the options in which two configurations differ, of those that may not. */
-export function configDifferences(a: ResolvedConfig, b: ResolvedConfig): string[] {
-  const names = new Set([...Object.keys(a), ...Object.keys(b)]);
-  return [...names]
-    .filter((name) => !free.has(name) && JSON.stringify(a[name]) !== JSON.stringify(b[name]))
-    .sort();
+/** What runs hold that were begun when there was T5 alone, for options that since leave their values to the family. */
+const meantByNull: Readonly<Record<string, unknown>> = {
+  targetModules: ["q", "v"],
+  sourceTokens: 1024,
+  evaluateBy: "generate",
+};
+
+/** Names of the options in which a run's configuration and a given one differ, of those that may not. */
+export function configDifferences(kept: ResolvedConfig, given: ResolvedConfig): string[] {
+  const names = new Set([...Object.keys(kept), ...Object.keys(given)]);
+  const same = (name: string): boolean =>
+    JSON.stringify(kept[name]) === JSON.stringify(given[name]) || leftToFamily(name, kept, given);
+  return [...names].filter((name) => !free.has(name) && !same(name)).sort();
+}
+
+/** The configuration a run goes on with, where nothing {@link configDifferences} names differs. */
+export function mergedConfig(kept: ResolvedConfig, given: ResolvedConfig): ResolvedConfig {
+  const entries = Object.entries(given).filter(([name]) => !leftToFamily(name, kept, given));
+  return { ...kept, ...Object.fromEntries(entries) };
+}
+
+function leftToFamily(name: string, kept: ResolvedConfig, given: ResolvedConfig): boolean {
+  const meant = meantByNull[name];
+  return meant !== undefined && given[name] === null && JSON.stringify(kept[name]) === JSON.stringify(meant);
 }
 
 /** The published JSON Schema: every option of every method. */

@@ -1,26 +1,19 @@
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeRecords, type EncodedRecord } from "../data/encode.js";
+import type { EncodedRecord, RecordFormat } from "../data/formats/record-format.js";
 import { readRecords, type TaskRecord } from "../data/records.js";
 import type { TaskData } from "../data/tasks.js";
-import type { Tokenizer } from "../models/tokenizer.js";
 import { readJson, writeJson, writeRecords, type RunFolder } from "./run-folder.js";
 
-/** What later tasks need of a task: its labels, and its memory, dev and test records. */
+/** What later tasks need of a task: its labels, its memory and dev records, and the prompts of its test records. */
 export interface LearnedTask {
   readonly name: string;
   readonly labels: readonly string[];
   readonly memory: readonly EncodedRecord[];
   readonly dev: readonly EncodedRecord[];
-  readonly test: readonly EncodedRecord[];
+  readonly test: readonly Int32Array[];
   /** The test records' outputs. */
   readonly references: readonly string[];
-}
-
-export interface Lengths {
-  sourceTokens: number;
-  targetTokens: number;
-  endTokenId: number;
 }
 
 /** Puts what a task leaves behind into the run folder, so that its original data are not needed any more. */
@@ -47,26 +40,26 @@ export async function writeMemory(
   await writeRecords(join(folder.task(index, name), "memory.jsonl"), memory);
 }
 
-/** Reads a task back, tokenized. A task still being learned has no memory yet. */
+/** Reads a task back, tokenized; tasks are read in the order in which they were learned. One still being learned has no memory yet. */
 export async function readLearnedTask(
   folder: RunFolder,
   index: number,
   name: string,
-  tokenizer: Tokenizer,
-  lengths: Lengths,
+  format: RecordFormat,
   hasMemory: boolean,
 ): Promise<LearnedTask> {
   const path = folder.task(index, name);
   const { labels } = await readJson<{ labels: string[] }>(join(path, "task.json"));
+  await format.addLabels(labels);
   const encode = async (records: readonly TaskRecord[]): Promise<EncodedRecord[]> =>
-    records.length === 0 ? [] : (await encodeRecords(records, tokenizer, lengths)).records;
+    records.length === 0 ? [] : (await format.encode(records)).records;
   const test = await readSome(join(path, "test.jsonl"));
   return {
     name,
     labels,
     memory: hasMemory ? await encode(await readSome(join(path, "memory.jsonl"))) : [],
     dev: await encode(await readSome(join(path, "dev.jsonl"))),
-    test: await encode(test),
+    test: (await format.encodePrompts(test)).prompts,
     references: test.map(({ output }) => output),
   };
 }

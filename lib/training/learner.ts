@@ -1,25 +1,28 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { encodeRecords, type EncodedRecord } from "../data/encode.js";
+import { openFormat } from "../data/formats/open-format.js";
+import type { EncodedRecord, RecordFormat } from "../data/formats/record-format.js";
 import { selectMemory } from "../data/memory.js";
 import type { TaskData } from "../data/tasks.js";
 import { RkifError, isAborted } from "../errors.js";
 import type { CycleReport, StepRequest, StepResult } from "../methods/run.js";
 import { createAbortFlag } from "../models/kernels.js";
-import { loadModel, saveTrained, type TrainedModel } from "../models/trained-model.js";
-import type { AbortFlag, LoraConfig, Mask } from "../native/contract.js";
+import { loadModel, saveTrained, type LoadModelOptions, type TrainedModel } from "../models/trained-model.js";
+import type { AbortFlag, Mask } from "../native/contract.js";
 import {
   configDifferences,
   findMethod,
+  mergedConfig,
   methodOptions,
   resolveConfig,
   splitConfig,
   type ConfigInput,
   type ResolvedConfig,
 } from "./config.js";
+import { evaluatedBy } from "./evaluate-learned.js";
 import { finiteOrNull, type LearnerEvent } from "./events.js";
 import { initialAdapter } from "./initialize.js";
-import { readLearnedTask, writeMemory, writeTask, type LearnedTask, type Lengths } from "./learned-task.js";
+import { readLearnedTask, writeMemory, writeTask, type LearnedTask } from "./learned-task.js";
 import { MatrixFiller } from "./matrix-filler.js";
 import { reportMatrix, type MatrixReport } from "./matrix.js";
 import type { DataOptions } from "./options.js";
@@ -45,6 +48,7 @@ export interface OpenOptions {
 export class Learner {
   readonly config: ResolvedConfig;
   readonly #loaded: TrainedModel;
+  readonly #format: RecordFormat;
   readonly #store: RunStore;
   readonly #filler: MatrixFiller;
   readonly #learned: LearnedTask[] = [];
@@ -52,11 +56,18 @@ export class Learner {
   #busy = false;
   #stepsSinceSave = 0;
 
-  private constructor(config: ResolvedConfig, folder: RunFolder, loaded: TrainedModel, options: OpenOptions) {
+  private constructor(
+    config: ResolvedConfig,
+    folder: RunFolder,
+    loaded: TrainedModel,
+    format: RecordFormat,
+    options: OpenOptions,
+  ) {
     this.config = config;
     this.#loaded = loaded;
+    this.#format = format;
     this.#store = new RunStore(folder, loaded.model.parameters, options.onEvent ?? (() => undefined));
-    this.#filler = new MatrixFiller(this.#store, loaded, config);
+    this.#filler = new MatrixFiller(this.#store, loaded, format, config);
   }
 
   /**
@@ -71,6 +82,7 @@ export class Learner {
   ): Promise<Learner> {
     const config = { ...resolveConfig(input), ...plan };
     if (config.model !== "embedded") config.model = resolve(config.model);
+    if (config.adapter !== null) config.adapter = resolve(config.adapter);
     return Learner.#open(new RunFolder(resolve(run)), config, options);
   }
 
@@ -98,26 +110,30 @@ export class Learner {
     try {
       const goesOn = folder.exists;
       const config = goesOn ? agreed(await keptConfig(folder), given, folder) : given!;
+      // The run keeps a copy of the adapter it was given, and needs the folder it came from no more.
+      const adapter = config.adapter !== null && goesOn ? folder.startAdapter : config.adapter;
       const loaded = await loadModel({
         model: config.model,
         baseType: config.baseType,
         copyWeights: config.copyWeights,
         threads: config.threads,
         trainable: trainableOf(config),
+        ...(adapter === null ? {} : { adapter }),
         ...(config.baseDropout === null ? {} : { baseDropout: config.baseDropout }),
       });
-      for (const message of loaded.warnings) options.onEvent?.({ event: "warning", message });
-      const learner = new Learner(config, folder, loaded, options);
       try {
+        evaluatedBy(config.evaluateBy, loaded.config.family);
+        for (const message of loaded.warnings) options.onEvent?.({ event: "warning", message });
+        const learner = new Learner(config, folder, loaded, await openFormat(loaded, config), options);
         if (goesOn) await learner.#restore();
         else await learner.#begin();
         // Last: a folder with config.json is a run. What may differ when a run goes on is kept as it was given last.
         await writeJson(folder.config, config);
+        return learner;
       } catch (error) {
         loaded.model.dispose();
         throw error;
       }
-      return learner;
     } catch (error) {
       await folder.close();
       throw error;
@@ -189,7 +205,10 @@ export class Learner {
 
   async #begin(): Promise<void> {
     const { model, trainable } = this.#loaded;
-    if (trainable.kind === "lora") model.parameters.set(initialAdapter(model.layout, this.config.seed));
+    if (this.config.adapter !== null) {
+      await replaceFolder(this.#store.folder.startAdapter, (part) => this.#saveTrained(part));
+    } else if (trainable.kind === "lora")
+      model.parameters.set(initialAdapter(model.layout, this.config.seed));
     await this.#save();
   }
 
@@ -205,7 +224,7 @@ export class Learner {
     const current = await this.#start(task, index);
     if (current.stage !== "after") {
       const learned = await this.#read(index, task.name, false);
-      const encoded = await encodeRecords(task.train, this.#loaded.tokenizer, this.#lengths);
+      const encoded = await this.#format.encode(task.train);
       if (current.stage === "new") {
         const { cutSources, cutTargets, records } = encoded;
         const counts = { records: records.length, cutSources, cutTargets };
@@ -266,6 +285,7 @@ export class Learner {
       task: { index, name: learned.name },
       options: this.config,
       model: this.#loaded.model,
+      pack: (batch) => this.#format.pack(batch),
       memorySize: sets.memory.length,
       taskBatches: (options) => sets.taskBatches(options),
       memoryBatches: (options) => sets.memoryBatches(options),
@@ -329,7 +349,7 @@ export class Learner {
     const chosen = selectMemory(task.train, { fraction: memoryFraction, seed, task: index });
     await writeMemory(folder, index, task.name, chosen.map((i) => task.train[i]!)); // prettier-ignore
     for (const target of [folder.adapter(index, task.name), folder.lastAdapter]) {
-      await replaceFolder(target, (part) => saveTrained(this.#loaded, part, { baseName: this.config.model }));
+      await replaceFolder(target, (part) => this.#saveTrained(part));
     }
     const { steps, skipped } = current.training;
     await this.#store.log({ event: "task-end", task: task.name, index, steps, skipped });
@@ -340,12 +360,11 @@ export class Learner {
   }
 
   #read(index: number, name: string, hasMemory: boolean): Promise<LearnedTask> {
-    return readLearnedTask(this.#store.folder, index, name, this.#loaded.tokenizer, this.#lengths, hasMemory);
+    return readLearnedTask(this.#store.folder, index, name, this.#format, hasMemory);
   }
 
-  get #lengths(): Lengths {
-    const { sourceTokens, targetTokens } = this.config;
-    return { sourceTokens, targetTokens, endTokenId: this.#loaded.config.eosTokenId };
+  #saveTrained(folder: string): Promise<void> {
+    return saveTrained(this.#loaded, folder, { baseName: this.config.model });
   }
 
   async #save(): Promise<void> {
@@ -372,7 +391,7 @@ function stopped(cause?: unknown): RkifError {
   return new RkifError("ABORTED", "stopped; the run is saved and goes on with the same command", { cause });
 }
 
-function trainableOf(config: ResolvedConfig): { kind: "full" } | ({ kind: "lora" } & LoraConfig) {
+function trainableOf(config: ResolvedConfig): LoadModelOptions["trainable"] {
   if (config.trainable === "full") return { kind: "full" };
   return {
     kind: "lora",
@@ -381,6 +400,8 @@ function trainableOf(config: ResolvedConfig): { kind: "full" } | ({ kind: "lora"
     dropout: config.loraDropout,
     rsLora: config.rsLora,
     targetModules: config.targetModules,
+    rankPattern: config.rankPattern,
+    alphaPattern: config.alphaPattern,
   };
 }
 
@@ -394,7 +415,7 @@ async function keptConfig(folder: RunFolder): Promise<ResolvedConfig> {
 function agreed(kept: ResolvedConfig, given: ResolvedConfig | undefined, folder: RunFolder): ResolvedConfig {
   if (!given) return kept;
   const differences = configDifferences(kept, given);
-  if (differences.length === 0) return { ...kept, ...given };
+  if (differences.length === 0) return mergedConfig(kept, given);
   const lines = differences.map(
     (name) => `${name}: ${JSON.stringify(kept[name])} there, ${JSON.stringify(given[name])} given`,
   );

@@ -1,3 +1,5 @@
+import type { RecordFormat } from "../data/formats/record-format.js";
+import { loadAdapter } from "../models/adapter.js";
 import type { TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag } from "../native/contract.js";
 import type { ResolvedConfig } from "./config.js";
@@ -10,11 +12,13 @@ import type { RunStore } from "./run-store.js";
 export class MatrixFiller {
   readonly #store: RunStore;
   readonly #loaded: TrainedModel;
+  readonly #format: RecordFormat;
   readonly #config: ResolvedConfig;
 
-  constructor(store: RunStore, loaded: TrainedModel, config: ResolvedConfig) {
+  constructor(store: RunStore, loaded: TrainedModel, format: RecordFormat, config: ResolvedConfig) {
     this.#store = store;
     this.#loaded = loaded;
+    this.#format = format;
     this.#config = config;
   }
 
@@ -28,8 +32,9 @@ export class MatrixFiller {
     if (matrix.baseline[index] === undefined && (trainable.kind === "lora" || index === 0)) {
       const kept = model.parameters.copy();
       try {
-        // An adapter of zeros adds nothing: this is the base model.
-        if (trainable.kind === "lora") model.parameters.fill(0);
+        // As the run began: with the adapter it was given, or one without effect, as one of zeros is.
+        if (this.#config.adapter !== null) await loadAdapter(this.#loaded, this.#store.folder.startAdapter);
+        else if (trainable.kind === "lora") model.parameters.fill(0);
         const { accuracy } = await this.#measure(null, task, candidates, abort);
         setEntry([matrix.baseline], 0, index, accuracy);
       } finally {
@@ -69,20 +74,25 @@ export class MatrixFiller {
     candidates: string[],
     abort: AbortFlag,
   ): Promise<{ accuracy: number; own: number | null }> {
-    const { accuracy, correct, total, ownLabelAccuracy } = await evaluateLearned(this.#loaded, task, {
-      config: this.#config,
-      candidates,
-      abort,
-      onProgress: (done, all) =>
-        this.#store.tell({
-          event: "progress",
-          task: task.name,
-          stage: "evaluate",
-          label: `${task.name}: evaluating`,
-          done,
-          total: all,
-        }),
-    });
+    const { accuracy, correct, total, ownLabelAccuracy } = await evaluateLearned(
+      this.#loaded,
+      this.#format,
+      task,
+      {
+        config: this.#config,
+        candidates,
+        abort,
+        onProgress: (done, all) =>
+          this.#store.tell({
+            event: "progress",
+            task: task.name,
+            stage: "evaluate",
+            label: `${task.name}: evaluating`,
+            done,
+            total: all,
+          }),
+      },
+    );
     const own = ownLabelAccuracy === undefined ? {} : { ownLabelAccuracy };
     await this.#store.log({ event: "evaluation", after, task: task.name, accuracy, ...own, correct, total });
     return { accuracy, own: ownLabelAccuracy ?? null };

@@ -9,9 +9,9 @@ const limit = count.nullable().default(null);
 export const modelOptions = z.object({
   model: z.string().default("embedded").describe('folder of a Hugging Face checkpoint, or "embedded"'),
   baseType: z
-    .enum(["float32", "bfloat16"])
+    .enum(["float32", "bfloat16", "int8"])
     .default("float32")
-    .describe("type of the frozen base weights in memory"),
+    .describe("type of the frozen base weights in memory; int8 is quantised at load"),
   copyWeights: z.boolean().default(false).describe("read the weights at load instead of mapping the files"),
   trainable: z.enum(["lora", "full"]).default("lora").describe("what trains: an adapter, or every weight"),
   loraRank: count.default(8).describe("rank of the adapter (r)"),
@@ -19,10 +19,29 @@ export const modelOptions = z.object({
   loraDropout: rate.default(0.05).describe("dropout on the adapter's input"),
   rsLora: z.boolean().default(false).describe("scale by alpha / sqrt(rank)"),
   targetModules: z
-    .array(z.string().min(1))
-    .min(1)
-    .default(["q", "v"])
-    .describe("modules that get an adapter, by name or path suffix"),
+    .union([z.literal("all-linear"), z.array(z.string().min(1)).min(1)], {
+      error: 'expected a list of modules\' names, or "all-linear"',
+    })
+    .nullable()
+    .default(null)
+    .describe(
+      'modules that get an adapter, by name or path suffix, or "all-linear"; null: queries and values',
+    ),
+  rankPattern: z
+    .record(z.string(), count)
+    .default({})
+    .describe("other ranks for modules, by pattern (JSON object, as PEFT's rank_pattern)"),
+  alphaPattern: z
+    .record(z.string(), z.number().positive())
+    .default({})
+    .describe("other alphas for modules, by pattern (JSON object, as PEFT's alpha_pattern)"),
+  adapter: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      "folder of an adapter in PEFT form that training continues from, its rank, alpha and modules in place of the options above; null: a new one",
+    ),
   baseDropout: rate
     .nullable()
     .default(null)
@@ -59,16 +78,33 @@ export const loopOptions = z.object({
     .describe("keep the parameters with the least dev loss over the tasks seen"),
   devEvery: count.default(40).describe("steps between two looks at dev"),
   devRecords: count.default(25).describe("dev records of a task to look at"),
-  sourceTokens: count.default(1024).describe("most tokens of a prompt"),
-  targetTokens: count.default(128).describe("most tokens of an output"),
+});
+
+/** Options of how records become tokens; each family reads what concerns it. */
+export const formatOptions = z.object({
+  promptTemplate: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      '"alpaca", "plain", "chat" (the checkpoint\'s own), or a text with {instruction} and {input}; null: alpaca for decoders, else plain',
+    ),
+  sourceTokens: limit.describe("T5, encoders: most tokens of a prompt; null: 1024, for encoders 256"),
+  targetTokens: count.default(128).describe("T5: most tokens of an output"),
+  cutoffTokens: count.default(512).describe("decoders: most tokens of prompt, answer and end token"),
+  encoderText: z
+    .enum(["input", "prompt"])
+    .default("input")
+    .describe("encoders: what is compared with the labels, a record's input or its whole prompt"),
 });
 
 /** Options of the evaluation after each task. */
 export const evaluationOptions = z.object({
   evaluateBy: z
     .enum(["generate", "score"])
-    .default("generate")
-    .describe("generate and compare, or score all labels seen so far"),
+    .nullable()
+    .default(null)
+    .describe("generate and compare, or score all labels seen so far; null: generate, with an encoder score"),
   metric: z
     .enum(["exact-match", "rouge-l"])
     .default("exact-match")
@@ -107,6 +143,7 @@ export const runtimeOptions = z.object({
 export const learnerOptions = z.object({
   ...modelOptions.shape,
   ...loopOptions.shape,
+  ...formatOptions.shape,
   ...evaluationOptions.shape,
   ...runtimeOptions.shape,
 });

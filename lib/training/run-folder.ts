@@ -24,6 +24,7 @@ import { RkifError } from "../errors.js";
  *     matrix.json                 {tasks, R, OP, BWT, FWT, ...}
  *     metrics.jsonl               one event a line
  *     adapters/NN-TASK/           the adapter after each task, in PEFT form
+ *     adapters/00-start/          the adapter that the run was given to continue from, if it was
  *     adapter/                    the last of them
  *     tasks/NN-TASK/              what later tasks need of this one: memory, dev and test records, labels
  *     state.safetensors           where the run stands: vectors, and counters in the metadata
@@ -53,6 +54,9 @@ export class RunFolder {
   }
   get lastAdapter(): string {
     return join(this.path, "adapter");
+  }
+  get startAdapter(): string {
+    return join(this.path, "adapters", "00-start");
   }
   adapter(index: number, task: string): string {
     return join(this.path, "adapters", numbered(index, task));

@@ -12,7 +12,7 @@ import type {
   TrainingRecord,
 } from "../methods/run.js";
 import { adamwStep, createVector, score } from "../models/kernels.js";
-import type { AbortFlag, ImportanceOptions, Model, Vector } from "../native/contract.js";
+import type { AbortFlag, ImportanceOptions, Model, PackedBatch, Vector } from "../native/contract.js";
 import type { LearnerOptions } from "./options.js";
 
 /** Non-finite steps in a row that end a run. */
@@ -59,6 +59,8 @@ export interface TaskRunParts {
     | "devEvery"
   >;
   model: Model;
+  /** Lays records end to end as the model takes them. Default: as T5 and decoders do. */
+  pack?(records: readonly TrainingRecord[]): PackedBatch;
   memorySize: number;
   taskBatches(options: { loop: number; withMemory: boolean }): Batches;
   memoryBatches(options: { loop: number }): Batches;
@@ -201,6 +203,10 @@ export class TaskRun implements Run {
     this.#vectors.clear();
   }
 
+  #pack(records: readonly TrainingRecord[]): PackedBatch {
+    return this.#parts.pack?.(records) ?? pack(records);
+  }
+
   get #selects(): boolean {
     return this.#parts.options.selectBestOnDev && this.#parts.devRecords.length > 0;
   }
@@ -211,7 +217,7 @@ export class TaskRun implements Run {
     model.gradients.fill(0);
     let sum = 0;
     for (const part of splitIntoMicroBatches(batch, options.microBatchSize ?? batch.length)) {
-      const report = await model.accumulate(pack(part), {
+      const report = await model.accumulate(this.#pack(part), {
         divisor,
         lossScale,
         dropout: dropout ? { seed: options.seed, task: task.index, loop, step } : null,
@@ -261,7 +267,7 @@ export class TaskRun implements Run {
     const { model, devRecords, counters, options, abort } = this.#parts;
     let sum = 0;
     for (const part of splitIntoMicroBatches(devRecords, options.microBatchSize ?? 25)) {
-      for (const loss of await model.loss(pack(part), abort)) sum += loss;
+      for (const loss of await model.loss(this.#pack(part), abort)) sum += loss;
     }
     const loss = sum / countLabelTokens(devRecords);
     if (Number.isFinite(loss) && (counters.bestDevLoss === null || loss < counters.bestDevLoss)) {

@@ -1,5 +1,5 @@
 import { EpochBatches, MemoryBatches } from "../data/batches.js";
-import type { EncodedRecord } from "../data/encode.js";
+import type { EncodedRecord } from "../data/formats/record-format.js";
 import type { Batches } from "../methods/run.js";
 
 /** The records a task is learned from, and the batches they come in. */

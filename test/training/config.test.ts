@@ -4,6 +4,7 @@ import { methods } from "../../lib/methods/registry.js";
 import {
   configDifferences,
   configJsonSchema,
+  mergedConfig,
   resolveConfig,
   resolveDataOptions,
   type ConfigInput,
@@ -38,12 +39,15 @@ describe("the configuration", () => {
         maxGradNorm: 1,
         epochs: 10,
         batchSize: 8,
-        sourceTokens: 1024,
         targetTokens: 128,
+        cutoffTokens: 512,
         memoryFraction: 0.02,
       },
     });
-    expect(resolveConfig({}).targetModules).to.deep.equal(["q", "v"]);
+    // What the model's family decides.
+    expect(resolveConfig({})).to.include({
+      ...{ targetModules: null, sourceTokens: null, promptTemplate: null, evaluateBy: null, adapter: null },
+    });
   });
 
   it("is the paper's by default: the preset changes nothing", () => {
@@ -81,7 +85,13 @@ describe("the configuration", () => {
     ["a fraction for a count", { batchSize: 2.5 }, /batchSize is 2\.5; .*int/],
     ["a number out of range", { memoryFraction: 1.5 }, /memoryFraction is 1\.5; .*1/],
     ["a wrong choice", { maskCompare: "<" }, /maskCompare is "<"; .*">="/],
-    ["a wrong element", { targetModules: ["q", 5] }, /targetModules\.1 is 5; /],
+    [
+      "a wrong element",
+      { targetModules: ["q", 5] },
+      /targetModules is \["q",5\]; expected a list of modules' names, or "all-linear"/,
+    ],
+    ["a wrong word for a list", { targetModules: "all" }, /targetModules is "all"; expected a list/],
+    ["a rank that is none", { rankPattern: { "layer.0": 0 } }, /rankPattern\.layer\.0 is 0; /],
     ["a short pair", { fusionBoth: [1] }, /fusionBoth/],
     ["null where there is a value", { seed: null }, /seed is null/],
     ["every wrong option at once", { epochs: 0, seed: -1 }, /seed is -1.*\n.*epochs is 0/],
@@ -125,6 +135,29 @@ describe("the configuration", () => {
   });
 });
 
+describe("a run begun when there was T5 alone", () => {
+  const old = resolveConfig({ targetModules: ["q", "v"], sourceTokens: 1024, evaluateBy: "generate" });
+
+  it("goes on with the options that were its defaults, given or not", () => {
+    const today = resolveConfig({ threads: 1 });
+    expect(configDifferences(old, today)).to.deep.equal([]);
+    expect(mergedConfig(old, today)).to.deep.equal({ ...old, threads: 1 });
+    expect(configDifferences(old, resolveConfig({ targetModules: ["q", "v"] }))).to.deep.equal([]);
+  });
+
+  it("does not go on with others", () => {
+    const other = resolveConfig({ targetModules: ["q"], evaluateBy: "score", sourceTokens: 256 });
+    expect(configDifferences(old, other)).to.deep.equal(["evaluateBy", "sourceTokens", "targetModules"]);
+    expect(configDifferences(resolveConfig({ evaluateBy: "score" }), resolveConfig({}))).to.deep.equal([
+      "evaluateBy",
+    ]);
+    // What the family decides is not changed in the middle of a run.
+    expect(configDifferences(resolveConfig({}), resolveConfig({ sourceTokens: 1024 }))).to.deep.equal([
+      "sourceTokens",
+    ]);
+  });
+});
+
 describe("the published JSON Schema", () => {
   const schema = configJsonSchema();
   // zod's own reader of JSON Schema, not the schema's source.
@@ -138,6 +171,9 @@ describe("the published JSON Schema", () => {
       validator.safeParse({ $schema: "config.schema.json", data: "x", order: ["a", "b"] }).success,
     ).to.equal(true);
     expect(validator.safeParse({}).success).to.equal(true);
+    const modules = { targetModules: "all-linear", rankPattern: { "layer.0": 4 }, alphaPattern: {} };
+    expect(validator.safeParse(modules).success).to.equal(true);
+    expect(resolveConfig(modules as ConfigInput)).to.deep.include(modules);
   });
 
   for (const input of [
@@ -146,6 +182,8 @@ describe("the published JSON Schema", () => {
     { memoryFraction: 1.5 },
     { maskCompare: "<" },
     { targetModules: [] },
+    { targetModules: "q" },
+    { alphaPattern: { q: "16" } },
     { fusionBoth: [1] },
     { learningRat: 1 },
   ]) {

@@ -1,8 +1,9 @@
 import { expect } from "chai";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeRecords, type EncodedRecord } from "../../lib/data/encode.js";
-import { loadModel, type TrainedModel } from "../../lib/models/trained-model.js";
+import { openFormat } from "../../lib/data/formats/open-format.js";
+import type { EncodedRecord } from "../../lib/data/formats/record-format.js";
+import { loadModel, type LoadModelOptions, type TrainedModel } from "../../lib/models/trained-model.js";
 import type { StepResult } from "../../lib/methods/run.js";
 import type { LearnerEvent } from "../../lib/training/events.js";
 import { loadAddon } from "../../lib/native/load.js";
@@ -18,14 +19,10 @@ import {
   writeTinyCheckpoint,
 } from "./tiny-run.js";
 
-const lora = {
-  kind: "lora",
-  r: 4,
-  alpha: 8,
-  dropout: 0.1,
-  rsLora: false,
-  targetModules: ["q", "v"],
-} as const;
+const lora: LoadModelOptions["trainable"] = {
+  ...{ kind: "lora", r: 4, alpha: 8, dropout: 0.1, rsLora: false, targetModules: ["q", "v"] },
+  ...{ rankPattern: {}, alphaPattern: {} },
+};
 const options = {
   ...{ seed: 3, learningRate: 1e-2, warmupSteps: 0, weightDecay: 0, maxGradNorm: 1 },
   ...{ microBatchSize: null, selectBestOnDev: false, devEvery: 2 },
@@ -42,9 +39,7 @@ describe("a training step", function () {
   async function trained(loaded: TrainedModel, microBatchSize: number | null): Promise<Float32Array> {
     const { parameters } = loaded.model;
     parameters.set(Float32Array.from({ length: parameters.length }, (_, i) => Math.sin(i) / 10));
-    const { records } = await encodeRecords(smallTasks(1)[0]!.train, loaded.tokenizer, {
-      endTokenId: loaded.config.eosTokenId,
-    });
+    const records = await encoded(loaded);
     const run = taskRun(loaded, records, { ...options, microBatchSize });
     for (let step = 0; step < 4; step++) await plainStep(run, records.slice(7 * step, 7 * step + 7), step);
     run.dispose();
@@ -52,7 +47,7 @@ describe("a training step", function () {
   }
 
   it("is the same for any micro-batch size, with dropout on", async () => {
-    const loaded = await loadModel({ model, trainable: { ...lora, targetModules: [...lora.targetModules] } });
+    const loaded = await loadModel({ model, trainable: lora });
     try {
       const whole = await trained(loaded, null);
       const norm = Math.hypot(...whole);
@@ -69,11 +64,9 @@ describe("a training step", function () {
   });
 
   it("changes nothing where the loss is not finite, and gives up after 20 in a row", async () => {
-    const loaded = await loadModel({ model, trainable: { ...lora, targetModules: [...lora.targetModules] } });
+    const loaded = await loadModel({ model, trainable: lora });
     try {
-      const { records } = await encodeRecords(smallTasks(1)[0]!.train, loaded.tokenizer, {
-        endTokenId: loaded.config.eosTokenId,
-      });
+      const records = await encoded(loaded);
       const { parameters } = loaded.model;
       const run = taskRun(loaded, records, options);
       const batch = records.slice(0, 4);
@@ -110,11 +103,9 @@ describe("a training step", function () {
   });
 
   it("keeps the parameters with the least dev loss, the first of equals", async () => {
-    const loaded = await loadModel({ model, trainable: { ...lora, targetModules: [...lora.targetModules] } });
+    const loaded = await loadModel({ model, trainable: lora });
     try {
-      const { records } = await encodeRecords(smallTasks(1)[0]!.train, loaded.tokenizer, {
-        endTokenId: loaded.config.eosTokenId,
-      });
+      const records = await encoded(loaded);
       const run = taskRun(loaded, records, { ...options, selectBestOnDev: true, devEvery: 1 });
       const { parameters } = loaded.model;
       // By hand: parameters at every look, with their loss.
@@ -302,6 +293,10 @@ function taskRun(
     counters,
   });
   return Object.assign(run, { counters });
+}
+
+async function encoded(loaded: TrainedModel): Promise<EncodedRecord[]> {
+  return (await (await openFormat(loaded)).encode(smallTasks(1)[0]!.train)).records;
 }
 
 function plainStep(run: TaskRun, batch: EncodedRecord[], step: number, rate = 1e-2): Promise<StepResult> {
