@@ -4,19 +4,29 @@ export { installLibtorch, type InstallOptions } from "./native/libtorch.js";
 export type * from "./native/contract.js";
 export {
   loadModel,
-  loadAdapter,
   saveTrained,
   embeddedModel,
   type LoadModelOptions,
   type TrainedModel,
 } from "./models/trained-model.js";
+export { loadAdapter } from "./models/adapter.js";
 export { Tokenizer, type EncodeOptions } from "./models/tokenizer.js";
 export { listTasks, readTask, type ReadTaskOptions, type TaskData, type TaskFiles } from "./data/tasks.js";
 export { readRecords, type TaskRecord } from "./data/records.js";
 export { resolveOrder, taskOrders } from "./data/orders.js";
-export { encodeRecords, type EncodedRecord, type EncodeRecordsOptions } from "./data/encode.js";
+export { openFormat, type FormatModel } from "./data/formats/open-format.js";
+export type {
+  EncodedPrompts,
+  EncodedRecord,
+  EncodedRecords,
+  FormatOptions,
+  RecordFormat,
+} from "./data/formats/record-format.js";
+export type { PromptFields } from "./data/prompts/template.js";
 export { selectMemory, type MemoryOptions } from "./data/memory.js";
 export { pack } from "./data/pack.js";
+export type { AskedModel } from "./evaluation/answers.js";
+export { generateText, type GenerateTextOptions } from "./evaluation/generate-text.js";
 export { evaluateTask, type EvaluateOptions, type Evaluation } from "./evaluation/evaluate.js";
 export { continualMetrics, type AccuracyMatrix, type ContinualMetrics } from "./evaluation/metrics.js";
 export { rougeL } from "./evaluation/rouge-l.js";

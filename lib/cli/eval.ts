@@ -1,19 +1,20 @@
 import type { Command } from "commander";
-import { encodeRecords } from "../data/encode.js";
+import { openFormat } from "../data/formats/open-format.js";
 import { resolveOrder } from "../data/orders.js";
 import { listTasks, readTask } from "../data/tasks.js";
 import { RkifError } from "../errors.js";
 import { mean } from "../evaluation/metrics.js";
-import { adapterShape, loadAdapter, loadModel } from "../models/trained-model.js";
+import { loadModel } from "../models/trained-model.js";
 import { renderTable, formatScore } from "../report/table.js";
 import { resolveDataOptions, resolvePart, splitConfig } from "../training/config.js";
-import { evaluateLearned } from "../training/evaluate-learned.js";
-import { evaluationOptions, loopOptions, modelOptions } from "../training/options.js";
+import { evaluatedBy, evaluateLearned } from "../training/evaluate-learned.js";
+import { evaluationOptions, formatOptions, modelOptions } from "../training/options.js";
 import { Display } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
 const used = [
-  ...["model", "baseType", "copyWeights", "sourceTokens", "targetTokens"],
+  ...["model", "baseType", "copyWeights"],
+  ...["promptTemplate", "sourceTokens", "cutoffTokens", "encoderText"],
   ...["evaluateBy", "metric", "maxNewTokens", "evaluationTokens"],
   ...["data", "order", "testLimit"],
 ];
@@ -25,45 +26,30 @@ export function evalCommand(program: Command): void {
     .option("--adapter <folder>", "adapter in PEFT form, such as RUN/adapter")
     .option("--json", "print the result as one JSON document on stdout");
   addConfigFlags(command, used);
-  command.action(async () =>
-    evaluate(command.opts<{ adapter?: string; json?: boolean }>(), givenOptions(command)),
-  );
+  command.action(async () => evaluate(command.opts<{ json?: boolean }>(), givenOptions(command)));
 }
 
-async function evaluate(
-  flags: { adapter?: string; json?: boolean },
-  given: Record<string, unknown>,
-): Promise<void> {
+async function evaluate(flags: { json?: boolean }, given: Record<string, unknown>): Promise<void> {
   const display = new Display();
   const { learner, data } = splitConfig(given);
   const plan = resolveDataOptions(data, "command line");
   const config = {
     ...resolvePart(modelOptions, learner, "command line"),
-    ...resolvePart(loopOptions, learner, "command line"),
+    ...resolvePart(formatOptions, learner, "command line"),
     ...resolvePart(evaluationOptions, learner, "command line"),
   };
   const names = resolveOrder(plan.order ?? [...(await listTasks(plan.data)).keys()]);
-  // Without an adapter, one without effect stands in: all of it is zero.
-  const none = {
-    kind: "lora",
-    r: 1,
-    alpha: 1,
-    dropout: 0,
-    rsLora: false,
-    targetModules: config.targetModules,
-  } as const;
   const loaded = await loadModel({
     model: config.model,
     baseType: config.baseType,
     copyWeights: config.copyWeights,
-    trainable:
-      flags.adapter === undefined
-        ? { ...none, targetModules: [...none.targetModules] }
-        : await adapterShape(flags.adapter),
+    trainable: { kind: "none" },
+    ...(config.adapter === null ? {} : { adapter: config.adapter }),
   });
   for (const warning of loaded.warnings) display.line(warning);
   try {
-    if (flags.adapter !== undefined) await loadAdapter(loaded, flags.adapter);
+    evaluatedBy(config.evaluateBy, loaded.config.family);
+    const format = await openFormat(loaded, config);
     const tasks = await Promise.all(
       names.map((name) =>
         readTask(plan.data, name, {
@@ -77,17 +63,14 @@ async function evaluate(
     for (const task of tasks) {
       if (task.test.length === 0)
         throw new RkifError("DATA_INVALID", `${plan.data}: task "${task.name}" has no test records`);
-      const { records, cutSources } = await encodeRecords(task.test, loaded.tokenizer, {
-        sourceTokens: config.sourceTokens,
-        targetTokens: config.targetTokens,
-        endTokenId: loaded.config.eosTokenId,
-      });
-      if (cutSources > 0) display.line(`${task.name}: ${cutSources} of ${records.length} prompts were cut`);
+      const { prompts, cut } = await format.encodePrompts(task.test);
+      if (cut > 0) display.line(`${task.name}: ${cut} of ${prompts.length} prompts were cut`);
       const label = `${task.name}: evaluating`;
       const listener = display.listener();
       const { predictions: _, ...result } = await evaluateLearned(
         loaded,
-        { test: records, references: task.test.map(({ output }) => output), labels: task.labels },
+        format,
+        { test: prompts, references: task.test.map(({ output }) => output), labels: task.labels },
         {
           config,
           candidates,

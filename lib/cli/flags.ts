@@ -13,6 +13,7 @@ const none = Symbol("none");
 
 interface JsonSchema {
   type?: string | string[];
+  const?: unknown;
   enum?: string[];
   anyOf?: JsonSchema[];
   items?: JsonSchema | false;
@@ -33,12 +34,20 @@ export function addConfigFlags(command: Command, names?: readonly string[]): voi
       continue;
     }
     const choices = json.enum ?? json.anyOf?.find((part) => part.enum)?.enum;
-    const value = choices ? choices.join("|") : typeNames(json).includes("array") ? "list" : "value";
+    const value = choices
+      ? choices.join("|")
+      : (valueNames.find(([type]) => typeNames(json).includes(type))?.[1] ?? "value");
     command.addOption(
       new Option(`--${flag} <${value}>`, description).argParser((text) => parseFlag(flag, text, json)),
     );
   }
 }
+
+/** What stands for a flag's value in the help, by type. */
+const valueNames: readonly [type: string, name: string][] = [
+  ["array", "list"],
+  ["object", "json"],
+];
 
 /** The options given as flags, by their names in a configuration. */
 export function givenOptions(command: Command): Record<string, unknown> {
@@ -73,6 +82,11 @@ function typeNames(schema: JsonSchema): string[] {
   return [schema.type ?? [], (schema.anyOf ?? []).flatMap(typeNames)].flat();
 }
 
+/** Texts that stand for themselves. */
+function wordsOf(schema: JsonSchema): unknown[] {
+  return [schema.const ?? [], (schema.anyOf ?? []).flatMap(wordsOf)].flat();
+}
+
 function defaultText({ default: value }: JsonSchema): string {
   if (value === undefined) return "";
   const text =
@@ -97,10 +111,26 @@ function parseFlag(flag: string, text: string, schema: JsonSchema): unknown {
     }
     return value;
   }
-  // Orders may be a name as well as a list, and resolve themselves.
-  if (types.includes("array") && !types.includes("string")) {
+  if (types.includes("object")) return parseJson(flag, text);
+  // A word that has a meaning of its own beside lists, such as "all-linear".
+  const words = wordsOf(schema);
+  if (words.includes(text)) return text;
+  // Orders may be any name as well as a list, and resolve themselves.
+  if (types.includes("array") && (!types.includes("string") || words.length > 0)) {
     const parts = text.split(",").map((part) => part.trim());
     return schema.prefixItems ? parts.map(Number) : parts;
   }
   return text;
+}
+
+function parseJson(flag: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new RkifError(
+      "CONFIG_INVALID",
+      `--${flag} is ${JSON.stringify(text)}; expected a JSON object: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
 }

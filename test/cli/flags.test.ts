@@ -30,6 +30,17 @@ describe("flags", () => {
     expect(resolveDataOptions(data, "flags")).to.include({ order: "a,b" });
   });
 
+  it("take words beside lists, and JSON where an option is an object", () => {
+    expect(
+      options("--target-modules", "all-linear", "--rank-pattern", '{"layer.0": 4}', "--order", "4"),
+    ).to.deep.equal({ targetModules: "all-linear", rankPattern: { "layer.0": 4 }, order: "4" });
+    expect(options("--target-modules", "q")).to.deep.equal({ targetModules: ["q"] });
+    expect(options("--target-modules", "none")).to.deep.equal({ targetModules: null });
+    expect(() => options("--rank-pattern", "q=4")).to.throw(
+      '--rank-pattern is "q=4"; expected a JSON object',
+    );
+  });
+
   it('say null by "none" where an option may be null', () => {
     const names = [
       "--preset",

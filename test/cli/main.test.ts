@@ -18,7 +18,15 @@ describe("rkif", function () {
   this.timeout(30_000);
 
   it("shows help for every command and exits with 0", async () => {
-    for (const command of [["train"], ["eval"], ["demo"], ["libtorch"], ["libtorch", "install"], []]) {
+    for (const command of [
+      ["train"],
+      ["eval"],
+      ["generate"],
+      ["demo"],
+      ["libtorch"],
+      ["libtorch", "install"],
+      [],
+    ]) {
       const { code, stdout, stderr } = await rkif([...command, "--help"]);
       expect({ code, stderr }, command.join(" ")).to.deep.equal({ code: 0, stderr: "" });
       expect(stdout).to.match(new RegExp(`^Usage: rkif ${command.join(" ")}`.trimEnd()));

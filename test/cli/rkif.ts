@@ -12,18 +12,24 @@ export interface Ended {
 
 export interface RunOptions {
   cwd?: string;
+  /** What the process reads from stdin; absent: there is none. */
+  stdin?: string;
   onStart?: (kill: (signal: NodeJS.Signals) => void) => void;
   /** Called with all of stderr so far; may send signals. */
   onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void;
 }
 
 /** Runs the compiled command line in a process of its own. */
-export function rkif(args: readonly string[], { cwd, onStart, onStderr }: RunOptions = {}): Promise<Ended> {
+export function rkif(
+  args: readonly string[],
+  { cwd, stdin, onStart, onStderr }: RunOptions = {},
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [main, ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: "pipe",
       ...(cwd === undefined ? {} : { cwd }),
     });
+    child.stdin.end(stdin);
     onStart?.((signal) => child.kill(signal));
     let stdout = "";
     let stderr = "";
