@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import type { SafetensorsFile, TensorToCopy, TensorToWrite } from "../../lib/native/contract.js";
+import type { SafetensorsFile, TensorToWrite } from "../../lib/native/contract.js";
 import { addon, fp32, refused, rejected, vector } from "./addon.js";
 
 describe("safetensors, from file to file", () => {
@@ -146,7 +146,7 @@ describe("safetensors, from file to file", () => {
     const base = await stored([matrix("w", [[1, 2]]), matrix("a", [[1, 2]]), matrix("b", [[3]])]);
     const ids = await stored([matrix("w", [[1, 2]], "F16")], "half.safetensors");
     const write = (change: object) => () =>
-      addon().writeSafetensors(out, [{ name: "w", from: base, ...change } as TensorToCopy]);
+      addon().writeSafetensors(out, [{ name: "w", from: base, ...change }]);
     const add = { from: base, a: "a", b: "b", scale: 1 };
     refused(write({ tensor: "none" }), "CHECKPOINT_MISMATCH", '"none"', base.path);
     refused(write({ name: 5 }), "INVALID_ARGUMENT", "tensors[0].name is 5");

@@ -83,7 +83,7 @@ async function train({ model, config }: TrainedModel): Promise<number[]> {
   const optimizer = createOptimizer(addon(), model.parameters.length);
   const losses = [];
   for (let step = 0; step < 3; step++) {
-    losses.push((await gradient(model, batchOf(config.family))).loss);
+    losses.push((await gradient(model, batchOf(config.family), config.family)).loss);
     await update(addon(), model, optimizer, {
       learningRate: 1e-2,
       betas: [0.9, 0.999],

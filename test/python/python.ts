@@ -27,9 +27,9 @@ export class PythonProgram {
   /** One request at a time. */
   async request<T>(request: object): Promise<T> {
     this.#child.stdin.write(`${JSON.stringify(request)}\n`);
-    const { done, value } = await this.#answers.next();
-    if (done) throw new Error(`the Python program ended:\n${this.#stderr}`);
-    const answer = JSON.parse(value) as T & { error?: string };
+    const line = await this.#answers.next();
+    if (line.done) throw new Error(`the Python program ended:\n${this.#stderr}`);
+    const answer = JSON.parse(line.value) as T & { error?: string };
     if (answer.error !== undefined) throw new Error(`${answer.error}\n${this.#stderr}`);
     return answer;
   }
