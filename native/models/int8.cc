@@ -8,31 +8,29 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <stdexcept>
+#include <vector>
+
+#include "kernels/int8.h"
 
 namespace rkif {
 namespace {
 
+int64_t row_grain(int64_t columns) { return std::max<int64_t>(1, 65536 / std::max<int64_t>(1, columns)); }
+
 // Rows widened at once: about 2 MB, so that the product finds them in the cache.
 int64_t block_rows(int64_t columns) { return std::clamp<int64_t>((int64_t{1} << 20) / columns, 16, 4096); }
 
+// A row of the stored type as fp32: itself, or in `row`.
+const float* as_float(const float* from, int64_t, float*) { return from; }
+const float* as_float(const at::BFloat16* from, int64_t columns, float* row) {
+  widen_bfloat16(columns, reinterpret_cast<const uint16_t*>(from), row);
+  return row;
+}
 template <typename Stored>
-bool quantise(const Stored* from, int64_t columns, float* row, int8_t* to, float* scale) {
-  float largest = 0, sum = 0;
+const float* as_float(const Stored* from, int64_t columns, float* row) {
   for (int64_t j = 0; j < columns; ++j) row[j] = static_cast<float>(from[j]);
-#pragma omp simd reduction(max : largest) reduction(+ : sum)
-  for (int64_t j = 0; j < columns; ++j) {
-    float size = std::fabs(row[j]);
-    largest = size > largest ? size : largest;
-    sum += size * 0.0f;  // NaN where a value is NaN or infinite, which a maximum would pass over
-  }
-  if (!(sum == 0)) return false;
-  *scale = largest / 127.0f;
-  // A row of zeros stays so whatever it is divided by.
-  const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-  for (int64_t j = 0; j < columns; ++j) to[j] = static_cast<int8_t>(std::nearbyintf(row[j] * inverse));
-  return true;
+  return row;
 }
 
 template <typename Stored>
@@ -42,24 +40,28 @@ void quantise_all(const at::Tensor& weight, QuantisedRows& result) {
   int8_t* to = result.values.mutable_data_ptr<int8_t>();
   float* scales = result.scales.mutable_data_ptr<float>();
   std::atomic<int64_t> refused{-1};
-  at::parallel_for(0, rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, columns)),
-                   [&](int64_t begin, int64_t end) {
-                     std::vector<float> row(columns);
-                     for (int64_t i = begin; i < end; ++i) {
-                       if (!quantise(from + i * columns, columns, row.data(), to + i * columns, scales + i)) refused = i;
-                     }
-                   });
+  at::parallel_for(0, rows, row_grain(columns), [&](int64_t begin, int64_t end) {
+    std::vector<float> row(columns);
+    for (int64_t i = begin; i < end; ++i) {
+      const float* values = as_float(from + i * columns, columns, row.data());
+      if (!quantise_row(columns, values, to + i * columns, scales + i)) refused = i;
+    }
+  });
   if (refused >= 0) {
     throw std::invalid_argument("int8: row " + std::to_string(refused) +
                                 " of a weight holds a value that is not finite; expected numbers");
   }
 }
 
-// Rows [begin, begin + count) as bf16: integers up to 127 have an exact one.
+// Rows [begin, begin + count) as bf16.
 at::Tensor widened(const QuantisedRows& weight, int64_t begin, int64_t count, at::Tensor& buffer) {
-  at::Tensor block = buffer.narrow(0, 0, count);
-  block.copy_(weight.values.narrow(0, begin, count));
-  return block;
+  const int64_t columns = weight.values.size(1);
+  const int8_t* from = weight.values.const_data_ptr<int8_t>() + begin * columns;
+  auto* to = reinterpret_cast<uint16_t*>(buffer.mutable_data_ptr<at::BFloat16>());
+  at::parallel_for(0, count, row_grain(columns), [&](int64_t first, int64_t last) {
+    widen_int8((last - first) * columns, from + first * columns, to + first * columns);
+  });
+  return buffer.narrow(0, 0, count);
 }
 
 at::Tensor block_buffer(const QuantisedRows& weight) {
