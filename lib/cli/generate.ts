@@ -6,18 +6,16 @@ import { RkifError } from "../errors.js";
 import { generateText, type GenerateTextOptions } from "../evaluation/generate-text.js";
 import { loadModel } from "../models/trained-model.js";
 import { resolvePart } from "../training/config.js";
-import { evaluationOptions, formatOptions, modelOptions, runtimeOptions } from "../training/options.js";
+import { evaluationOptions, modelOptions, runtimeOptions } from "../training/options.js";
 import { Display, interruptSignal } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
-const used = [
-  ...["model", "baseType", "copyWeights", "threads"],
-  ...["promptTemplate", "maxNewTokens", "evaluationTokens"],
-];
+const used = [...["model", "baseType", "copyWeights", "threads"], ...["maxNewTokens", "evaluationTokens"]];
 
 interface GenerateFlags {
   prompt?: string;
   file?: string;
+  promptTemplate?: string;
   temperature?: string;
   topP?: string;
   seed?: string;
@@ -33,6 +31,11 @@ export function generateCommand(program: Command): void {
       "--file <file>",
       "one prompt a line, or task records where the name ends in .json or .jsonl; - reads lines from stdin",
     )
+    .option(
+      "--prompt-template <template>",
+      'write prompts with "alpaca", "plain", "chat" (the checkpoint\'s own) or a text with {instruction} and {input}; ' +
+        "without it, a text is the whole prompt, and a record is written as in training",
+    )
     .option("--adapter <folder>", "adapter in PEFT form, such as RUN/adapter")
     .option("--temperature <value>", "draw tokens at this temperature; 0: take the best one (the default)")
     .option(
@@ -47,7 +50,6 @@ export function generateCommand(program: Command): void {
 
 async function generate(flags: GenerateFlags, given: Record<string, unknown>): Promise<void> {
   const { model, baseType, copyWeights, adapter } = resolvePart(modelOptions, given, "command line");
-  const { promptTemplate } = resolvePart(formatOptions, given, "command line");
   const { maxNewTokens, evaluationTokens } = resolvePart(evaluationOptions, given, "command line");
   const { threads } = resolvePart(runtimeOptions, given, "command line");
   const sampling = samplingOf(flags);
@@ -68,7 +70,7 @@ async function generate(flags: GenerateFlags, given: Record<string, unknown>): P
       // One prompt is shown as it is answered; several are told when all are.
       const streams = flags.file === undefined && !flags.json;
       const answers = await generateText(loaded, prompts, {
-        promptTemplate,
+        promptTemplate: flags.promptTemplate ?? null,
         maxNewTokens,
         batchTokens: evaluationTokens,
         signal,

@@ -34,8 +34,7 @@ export async function inBatches(
   let done = 0;
   const lengths = prompts.map((prompt) => prompt.length + extraTokens);
   for (const batch of batchesByLength(lengths, batchTokens)) {
-    if (abort?.aborted)
-      throw new RkifError("ABORTED", `evaluation stopped after ${done} of ${prompts.length} records`);
+    if (abort?.aborted) throw new RkifError("ABORTED", `stopped after ${done} of ${prompts.length} records`);
     const { ids: inputIds, lengths: inputLengths } = concatenate(batch.map((i) => prompts[i]!));
     await work(batch, { inputIds, inputLengths, ...(abort === undefined ? {} : { abort }) });
     done += batch.length;
