@@ -30,7 +30,11 @@ const pickled: readonly string[] = ["pytorch_model.bin", "pytorch_model.bin.inde
 
 const indexSchema = z.looseObject(
   {
-    weight_map: z.record(z.string(), z.string("the name of a shard file"), "an object of tensor names and shard files"),
+    weight_map: z.record(
+      z.string(),
+      z.string("the name of a shard file"),
+      "an object of tensor names and shard files",
+    ),
   },
   "an object",
 );
@@ -41,7 +45,10 @@ const indexSchema = z.looseObject(
  * @throws {RkifError} CHECKPOINT_INVALID naming file and tensor where a file is missing or broken, where the index leads out of the
  * folder or names a tensor that its shard does not hold, or where there are only pickled weights (with the command that converts them).
  */
-export async function readCheckpoint(folder: string, open: OpenSafetensors = openWithAddon): Promise<Checkpoint> {
+export async function readCheckpoint(
+  folder: string,
+  open: OpenSafetensors = openWithAddon,
+): Promise<Checkpoint> {
   if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
     throw invalid(folder, "is not a folder; expected the folder of a checkpoint");
   }
@@ -70,7 +77,10 @@ export async function readCheckpoint(folder: string, open: OpenSafetensors = ope
 }
 
 /** The safetensors files of a checkpoint folder; see {@link readCheckpoint}, which also says what to skip. */
-export async function checkpointFiles(folder: string, open: OpenSafetensors = openWithAddon): Promise<string[]> {
+export async function checkpointFiles(
+  folder: string,
+  open: OpenSafetensors = openWithAddon,
+): Promise<string[]> {
   return (await readCheckpoint(folder, open)).files;
 }
 
@@ -99,17 +109,23 @@ async function readShards(folder: string, open: OpenSafetensors): Promise<Checkp
     const expected = placed.get(shard) as Set<string>;
     const file = join(folder, shard);
     if (!(await exists(file))) {
-      throw invalid(index, `names the shard ${shown(shard)}, which does not exist; it should hold ${expected.size} tensors`);
+      throw invalid(
+        index,
+        `names the shard ${shown(shard)}, which does not exist; it should hold ${expected.size} tensors`,
+      );
     }
     const names = await tensorNames(file, open);
     const found = new Set(names);
     for (const tensor of expected) {
-      if (!found.has(tensor)) throw invalid(file, `has no tensor ${shown(tensor)}, which ${index} places there`);
+      if (!found.has(tensor))
+        throw invalid(file, `has no tensor ${shown(tensor)}, which ${index} places there`);
       checkpoint.tensors.set(tensor, file);
     }
     const extra = names.filter((name) => !expected.has(name));
     if (extra.length > 0) checkpoint.skip[file] = extra;
-    checkpoint.warnings.push(...extra.map((name) => `${file}: tensor ${shown(name)} is not in ${index} and is ignored`));
+    checkpoint.warnings.push(
+      ...extra.map((name) => `${file}: tensor ${shown(name)} is not in ${index} and is ignored`),
+    );
     checkpoint.files.push(file);
   }
   return checkpoint;
@@ -173,10 +189,16 @@ function locate(files: readonly SafetensorsFile[], name: string): Located | unde
 async function sameValues(a: Located, b: Located): Promise<boolean> {
   if (a.tensor.shape.join() !== b.tensor.shape.join()) return false;
   if (a.tensor.type === b.tensor.type) {
-    const [left, right] = await Promise.all([a.file.readBytes(a.tensor.name), b.file.readBytes(b.tensor.name)]);
+    const [left, right] = await Promise.all([
+      a.file.readBytes(a.tensor.name),
+      b.file.readBytes(b.tensor.name),
+    ]);
     return Buffer.compare(left, right) === 0;
   }
-  const [left, right] = await Promise.all([a.file.readFloat32(a.tensor.name), b.file.readFloat32(b.tensor.name)]);
+  const [left, right] = await Promise.all([
+    a.file.readFloat32(a.tensor.name),
+    b.file.readFloat32(b.tensor.name),
+  ]);
   return left.every((value, i) => value === right[i]);
 }
 

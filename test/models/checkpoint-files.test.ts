@@ -36,7 +36,10 @@ describe("models/checkpoint-files", () => {
       await symlink(join("blobs", "x"), join(folder, one));
       await writeTensors(join(folder, two), { a: [1], c: [2] });
       await writeIndex(folder, { a: two, b: one, c: two });
-      expect(await checkpointFiles(folder, plainOpen())).to.deep.equal([join(folder, one), join(folder, two)]);
+      expect(await checkpointFiles(folder, plainOpen())).to.deep.equal([
+        join(folder, one),
+        join(folder, two),
+      ]);
       const { tensors } = await readCheckpoint(folder, plainOpen());
       expect(Object.fromEntries(tensors)).to.deep.equal({
         a: join(folder, two),
@@ -156,10 +159,13 @@ describe("models/checkpoint-files", () => {
         present: true,
         equalsEmbedding: true,
       });
-      for (const values of [[1, 3], [1, 2, 0]]) {
-        expect(await head({ "encoder.embed_tokens.weight": [1, 2] }, { "lm_head.weight": values })).to.deep.equal(
-          { present: true, equalsEmbedding: false },
-        );
+      for (const values of [
+        [1, 3],
+        [1, 2, 0],
+      ]) {
+        expect(
+          await head({ "encoder.embed_tokens.weight": [1, 2] }, { "lm_head.weight": values }),
+        ).to.deep.equal({ present: true, equalsEmbedding: false });
       }
       expect(opened).to.have.length(8);
       expect(opened.every(({ disposed }) => disposed)).to.equal(true);

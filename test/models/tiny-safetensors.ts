@@ -50,7 +50,8 @@ export function plainOpen(opened: { disposed: boolean }[] = []): (path: string) 
         this.disposed = true;
       },
       readBytes: async (name: string): Promise<Uint8Array> => read(name),
-      readFloat32: async (name: string): Promise<Float32Array> => new Float32Array(Uint8Array.from(read(name)).buffer),
+      readFloat32: async (name: string): Promise<Float32Array> =>
+        new Float32Array(Uint8Array.from(read(name)).buffer),
       readInto: (): void => {
         throw new Error("not used here");
       },
