@@ -68,10 +68,9 @@ export class Instruction implements RecordFormat {
 
   async encode(records: readonly TaskRecord[]): Promise<EncodedRecords> {
     const prepared = this.#prepare(records, (i) => this.#template.answerLead + records[i]!.output);
-    const cutSources = await this.#fit(prepared, this.#cutoff - this.#end.length);
-    const prompts = await this.#code(prepared.map(({ fields, write }) => write(fields)));
-    const wholes = await this.#code(prepared.map(({ fields, write, behind }) => write(fields) + behind));
     const room = this.#cutoff - this.#end.length;
+    const { coded: wholes, cut: cutSources } = await this.#fit(prepared, room);
+    const prompts = await this.#code(prepared.map(({ fields, write }) => write(fields)));
     return {
       records: wholes.map((whole, key) => {
         const inputIds = Int32Array.of(...whole.subarray(0, room), ...this.#end);
@@ -86,8 +85,7 @@ export class Instruction implements RecordFormat {
 
   async encodePrompts(records: readonly PromptFields[]): Promise<EncodedPrompts> {
     const prepared = this.#prepare(records, () => "");
-    const cut = await this.#fit(prepared, this.#cutoff);
-    const prompts = await this.#code(prepared.map(({ fields, write }) => write(fields)));
+    const { coded: prompts, cut } = await this.#fit(prepared, this.#cutoff);
     const empty = prompts.findIndex(({ length }) => length === 0);
     if (empty !== -1) {
       throw new RkifError(
@@ -117,16 +115,20 @@ export class Instruction implements RecordFormat {
     }));
   }
 
-  /** Shortens what is longer than `room` tokens; how many were. */
-  async #fit(prepared: readonly Prepared[], room: number): Promise<number> {
-    const fits = async (texts: readonly string[]): Promise<boolean[]> =>
-      (await this.#code(texts)).map(({ length }) => length <= room);
-    const fit = await fits(prepared.map(({ fields, write, behind }) => write(fields) + behind));
-    const tooLong = prepared.filter((_, i) => !fit[i]);
-    if (tooLong.length === 0) return 0;
-    const shortened = await shorten(tooLong, fits);
-    tooLong.forEach((prompt, i) => (prompt.fields = shortened[i]!));
-    return tooLong.length;
+  /** Prompts with what is behind them as tokens, after the texts of those longer than `room` are shortened; how many were. */
+  async #fit(prepared: readonly Prepared[], room: number): Promise<{ coded: Int32Array[]; cut: number }> {
+    const code = (some: readonly Prepared[]): Promise<Int32Array[]> =>
+      this.#code(some.map(({ fields, write, behind }) => write(fields) + behind));
+    const fits = (ids: Int32Array): boolean => ids.length <= room;
+    const coded = await code(prepared);
+    const tooLong = [...coded.keys()].filter((i) => !fits(coded[i]!));
+    if (tooLong.length === 0) return { coded, cut: 0 };
+    const some = tooLong.map((i) => prepared[i]!);
+    const shortened = await shorten(some, async (texts) => (await this.#code(texts)).map(fits));
+    some.forEach((prompt, i) => (prompt.fields = shortened[i]!));
+    const again = await code(some);
+    tooLong.forEach((i, at) => (coded[i] = again[at]!));
+    return { coded, cut: tooLong.length };
   }
 
   /** With the tokens that the tokenizer puts before a text (BOS), where the template has none of its own. */
