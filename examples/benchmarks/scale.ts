@@ -45,9 +45,8 @@ interface Measured {
 const load = loadavg()[0]!.toFixed(1);
 const results: Measured[] = [];
 for (const type of values.types.split(",") as BaseType[]) results.push(await measure(type));
-say(
-  `${folder}; ${availableParallelism()} processors, ${gigabytes(totalmem())} GiB; medians of ${runs} runs\n`,
-);
+const machine = `${availableParallelism()} processors, ${gigabytes(totalmem())} GiB, load ${load} before`;
+say(`${folder}; ${machine}; medians of ${runs} runs\n`);
 const compared = [
   "here, s",
   "transformers, s",
