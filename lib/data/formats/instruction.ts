@@ -1,7 +1,7 @@
 import { RkifError } from "../../errors.js";
 import type { Tokenizer } from "../../models/tokenizer.js";
 import type { PackedBatch } from "../../native/contract.js";
-import { pack } from "../pack.js";
+import { concatenate, pack } from "../pack.js";
 import type { PromptFields, PromptTemplate } from "../prompts/template.js";
 import type { TaskRecord } from "../records.js";
 import type { EncodedPrompts, EncodedRecord, EncodedRecords, RecordFormat } from "./record-format.js";
@@ -73,7 +73,7 @@ export class Instruction implements RecordFormat {
     const prompts = await this.#code(prepared.map(({ fields, write }) => write(fields)));
     return {
       records: wholes.map((whole, key) => {
-        const inputIds = Int32Array.of(...whole.subarray(0, room), ...this.#end);
+        const inputIds = concatenate([whole.subarray(0, room), this.#end]).ids;
         // Nothing comes before the first token to predict it from.
         const first = Math.max(1, commonLength(prompts[key]!, whole));
         return { inputIds, labels: inputIds.slice().fill(-100, 0, first), key };
@@ -100,7 +100,7 @@ export class Instruction implements RecordFormat {
   async encodeCandidates(texts: readonly string[], withEnd: boolean): Promise<Int32Array[]> {
     const { tail, answerLead } = this.#template;
     const coded = await codeBehind(this.#tokenizer, tail, texts.map((text) => answerLead + text)); // prettier-ignore
-    return withEnd ? coded.map((ids) => Int32Array.of(...ids, ...this.#end)) : coded;
+    return withEnd ? coded.map((ids) => concatenate([ids, this.#end]).ids) : coded;
   }
 
   pack(records: readonly EncodedRecord[]): PackedBatch {
@@ -134,9 +134,9 @@ export class Instruction implements RecordFormat {
   /** With the tokens that the tokenizer puts before a text (BOS), where the template has none of its own. */
   async #code(texts: readonly string[]): Promise<Int32Array[]> {
     const coded = await this.#tokenizer.encode(texts, { specialTokens: false });
-    const { prefix } = this.#tokenizer;
+    const prefix = Int32Array.from(this.#tokenizer.prefix);
     if (this.#template.hasSpecialTokens || prefix.length === 0) return coded;
-    return coded.map((ids) => Int32Array.of(...prefix, ...ids));
+    return coded.map((ids) => concatenate([prefix, ids]).ids);
   }
 }
 

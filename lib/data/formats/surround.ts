@@ -1,4 +1,5 @@
 import { RkifError } from "../../errors.js";
+import { concatenate } from "../pack.js";
 
 /** Special tokens before and behind a text. */
 export interface Around {
@@ -19,7 +20,7 @@ export function checkLength(name: string, tokens: number, { prefix, suffix }: Ar
 /** A text's tokens between the special ones. What is too long loses its last tokens, as transformers truncates. */
 export function surround(text: Int32Array, { prefix, suffix }: Around, most: number): Int32Array {
   const kept = text.subarray(0, most - prefix.length - suffix.length);
-  return Int32Array.of(...prefix, ...kept, ...suffix);
+  return concatenate([Int32Array.from(prefix), kept, Int32Array.from(suffix)]).ids;
 }
 
 /** Whether {@link surround} cuts a text. */

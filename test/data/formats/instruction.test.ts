@@ -150,6 +150,16 @@ describe("instruction records", () => {
       expect(cutSources).to.equal(cut).and.to.be.within(5, 45);
     });
 
+    it("may be longer than a function's arguments", async () => {
+      const format = await open(letters, { template: question, cutoffTokens: 40 });
+      const { records } = await format.encode([{ input: "x".repeat(300_000), output: "y" }]);
+      expect(records[0]!.inputIds.length).to.equal(40);
+      const whole = await open(letters, { template: question, cutoffTokens: Number.MAX_SAFE_INTEGER });
+      expect((await whole.encodePrompts([{ input: "x".repeat(300_000) }])).prompts[0]!.length).to.be.above(
+        3e5,
+      );
+    });
+
     it("may use the whole cutoff where there is only a prompt", async () => {
       const format = await open(letters, { template: question, cutoffTokens: 12 });
       const { prompts, cut } = await format.encodePrompts([{ input: "abcdefgh" }, { input: "a" }]);
