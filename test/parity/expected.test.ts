@@ -108,7 +108,10 @@ describe("fixtures: expected values and tolerances", () => {
 });
 
 describe("fixtures: padded and packed batches", () => {
-  const tensor = (shape: number[], values: number[]): Tensor => ({ shape, values: Float64Array.from(values) });
+  const tensor = (shape: number[], values: number[]): Tensor => ({
+    shape,
+    values: Float64Array.from(values),
+  });
   const mask = [1, 1, 1, 1, 0, 0];
   // Row 1 has one token, whose label nothing predicts.
   const given = new Map([

@@ -80,10 +80,17 @@ const describe = (value: Scalar | undefined): string =>
 /**
  * One line for each address whose values differ by more than its tolerance, with the worst element. Addresses that no rule
  * matches are passed over here; the mutation test demands that there are none.
+ * @param addresses all of them, or those that are to be compared
  */
-export function compare(rules: readonly Rule[], actual: Values, expected: Expected): string[] {
+export function compare(
+  rules: readonly Rule[],
+  actual: Values,
+  expected: Expected,
+  addresses: Iterable<string> = expected.values.keys(),
+): string[] {
   const mismatches: string[] = [];
-  for (const [address, wanted] of expected.values) {
+  for (const address of addresses) {
+    const wanted = expected.at(address);
     const tolerance = toleranceOf(rules, address);
     if (tolerance === undefined || tolerance === GIVEN) continue;
     const found = actual.get(address);
