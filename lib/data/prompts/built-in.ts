@@ -1,9 +1,6 @@
 import { RkifError } from "../../errors.js";
 import { promptOf } from "../records.js";
-import { plainText, type PromptFields, type PromptTemplate } from "./template.js";
-
-/** Stands for the end of a record's text, which may be anything; what counts is that an answer does not begin a text. */
-const anyTail = ":";
+import { anyTail, plainText, type PromptFields, type PromptTemplate } from "./template.js";
 
 /** Instruction and input one after the other, as they stand. */
 export const plain: PromptTemplate = {

@@ -3,7 +3,7 @@ import type { Tokenizer } from "../../models/tokenizer.js";
 import { promptOf } from "../records.js";
 import type { ChatTemplate } from "./chat-template.js";
 import { compileJinja, type Render } from "./jinja.js";
-import type { PromptTemplate } from "./template.js";
+import { anyTail, type PromptTemplate } from "./template.js";
 
 /** In place of a text, to find it again in what a template wrote. */
 const marker = "\u2402\u2403";
@@ -35,7 +35,7 @@ export async function chatPrompt(
     name: "chat",
     frame: asked.replace(marker, "") + inPrompt,
     hasSpecialTokens: true,
-    tail: tail + inPrompt || ":",
+    tail: tail + inPrompt || anyTail,
     answerLead: spaces ? before : "",
     answerEnd: await upToEndToken(behind, tokenizer, endTokenIds),
     writer: (_, where) => (fields) => prompt(promptOf(fields), where) + inPrompt,

@@ -22,8 +22,8 @@ export interface PromptTemplate {
   /** The written text has all special tokens in it: the tokenizer's own template adds none. */
   readonly hasSpecialTokens: boolean;
   /**
-   * What stands before every answer, not empty: the end of the template, or a colon where the template ends with a record's text. Most tokenizers
-   * code a word differently at the beginning of a text.
+   * What stands before every answer, not empty: the end of the template, or {@link anyTail} where the template ends with a record's text.
+   * Most tokenizers code a word differently at the beginning of a text.
    */
   readonly tail: string;
   /** Put before an answer, as part of it: what the model has to write first. */
@@ -31,6 +31,9 @@ export interface PromptTemplate {
   /** Put behind an answer, its end token included; null: the end token alone. */
   readonly answerEnd: string | null;
 }
+
+/** Stands for the end of a record's text, which may be anything: hardly a tokenizer joins a line feed with the word behind it. */
+export const anyTail = "\n";
 
 /** What most templates share: plain text around the record's, and the end token behind the answer. */
 export const plainText = { hasSpecialTokens: false, answerLead: "", answerEnd: null } as const;

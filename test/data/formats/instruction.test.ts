@@ -61,6 +61,10 @@ describe("instruction records", () => {
       Int32Array.from([letters.id("World"), 2]),
     ]);
     expect((await letters.encode(["World"]))[0]).to.deep.equal(Int32Array.of(letters.id(" World")));
+    // Also where a prompt ends with the record's own text.
+    expect(await (await open(letters)).encodeCandidates(["World"], false)).to.deep.equal([
+      Int32Array.of(letters.id("World")),
+    ]);
   });
 
   for (const [name, folder] of [

@@ -40,7 +40,7 @@ describe("prompt templates", () => {
       ownTemplate("{input} A:").tail,
       ownTemplate("Q {input}").tail,
       plain.tail,
-    ]).to.deep.equal(["### Response:\n", " A:", ":", ":"]);
+    ]).to.deep.equal(["### Response:\n", " A:", "\n", "\n"]);
     expect(ownTemplate("a {instruction} b {input}c").frame).to.equal("a  b c");
     expect(plain.frame).to.equal("");
   });
