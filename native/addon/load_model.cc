@@ -8,6 +8,7 @@
 #include "addon/model.h"
 #include "checkpoints/safetensors.h"
 #include "models/decoder.h"
+#include "models/encoder.h"
 #include "models/t5.h"
 
 namespace rkif::addon {
@@ -98,6 +99,33 @@ DecoderConfig decoder_config(const Argument& c) {
   return config;
 }
 
+EncoderNaming naming(const Argument& argument) {
+  std::string name = argument.string();
+  if (name == "bert") return EncoderNaming::kBert;
+  if (name == "roberta") return EncoderNaming::kRoberta;
+  if (name == "distilbert") return EncoderNaming::kDistilBert;
+  argument.refuse("\"bert\", \"roberta\" or \"distilbert\"");
+}
+
+EncoderConfig encoder_config(const Argument& c) {
+  EncoderConfig config;
+  config.naming = naming(c["naming"]);
+  config.vocab_size = c["vocabSize"].integer(1);
+  config.hidden_size = c["hiddenSize"].integer(1);
+  config.intermediate_size = c["intermediateSize"].integer(1);
+  config.num_layers = c["numLayers"].integer(1);
+  config.num_heads = c["numHeads"].integer(1);
+  config.max_positions = c["maxPositions"].integer(1);
+  config.first_position = c["firstPosition"].integer(0);
+  config.type_vocab_size = c["typeVocabSize"].integer(0);
+  config.norm_epsilon = c["normEpsilon"].number();
+  config.activation = activation(c["activation"]);
+  config.hidden_dropout = rate(c["hiddenDropout"]);
+  config.attention_dropout = rate(c["attentionDropout"]);
+  config.similarity_scale = c["similarityScale"].number();
+  return config;
+}
+
 // A family with its configuration read from JS.
 struct Family {
   std::function<std::unique_ptr<Model>(const ModelOptions&, const Weights&)> make;
@@ -118,7 +146,12 @@ Family family_of(const Argument& options) {
     return {[c](const auto& o, const auto& w) { return make_decoder(c, o, w); },
             [c] { return decoder_linear_modules(c); }, c.vocab_size};
   }
-  options["family"].refuse("\"t5\" or \"decoder\"");
+  if (name == "encoder") {
+    EncoderConfig c = encoder_config(options["config"]);
+    return {[c](const auto& o, const auto& w) { return make_encoder(c, o, w); },
+            [c] { return encoder_linear_modules(c); }, c.vocab_size, true};
+  }
+  options["family"].refuse("\"t5\", \"decoder\" or \"encoder\"");
 }
 
 BaseType base_type(const Argument& argument) {
@@ -152,7 +185,7 @@ ModelOptions model_options(const Argument& options) {
 }
 
 // A tensor that shares the map's memory where the elements are aligned; copied otherwise. False for other types than
-// those of weights.
+// those of weights and of the indices that some checkpoints keep beside them.
 bool as_tensor(const std::shared_ptr<SafetensorsFile>& file, const StoredTensor& stored, at::Tensor& tensor) {
   at::ScalarType type;
   if (stored.type == "F32")
@@ -163,6 +196,8 @@ bool as_tensor(const std::shared_ptr<SafetensorsFile>& file, const StoredTensor&
     type = at::kBFloat16;
   else if (stored.type == "F64")
     type = at::kDouble;
+  else if (stored.type == "I64")
+    type = at::kLong;
   else
     return false;
   auto* data = const_cast<std::byte*>(stored.data);  // from_blob takes no const; nothing writes to weights

@@ -3,10 +3,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/index_select.h>
 #include <c10/core/InferenceMode.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <numeric>
 #include <stdexcept>
 
 #include "models/loss.h"
@@ -23,21 +21,14 @@ LossReport LanguageModel::accumulate(const Batch& batch, const AccumulateOptions
   check_training(options);
   check(batch);
   Targets targets = targets_of(batch);
-  LossReport report;
-  report.label_tokens = static_cast<int64_t>(targets.labels.size());
-  if (targets.labels.empty()) return report;
+  if (targets.labels.empty()) return {};
 
   at::AutoGradMode with_graph(true);
   at::Tensor rows = states(batch, options);
-  if (report.label_tokens < rows.size(0)) rows = at::index_select(rows, 0, index_tensor(targets.rows));
-  at::Tensor scores = head(rows);
-  // Nothing keeps the logits for the backward pass, so their gradient takes their place.
-  at::Tensor gradient = scores.detach();
-  std::vector<double> losses =
-      cross_entropy_into_gradient(gradient, targets.labels, options.loss_scale / options.divisor);
-  report.loss_sum = std::accumulate(losses.begin(), losses.end(), 0.0);
-  if (scores.requires_grad()) torch::autograd::backward({scores}, {gradient});
-  return report;
+  if (static_cast<int64_t>(targets.labels.size()) < rows.size(0)) {
+    rows = at::index_select(rows, 0, index_tensor(targets.rows));
+  }
+  return backward_of_cross_entropy(head(rows), targets.labels, options.loss_scale / options.divisor);
 }
 
 std::vector<double> LanguageModel::losses_of(const at::Tensor& rows, const std::vector<int32_t>& labels,
@@ -81,15 +72,6 @@ at::Tensor LanguageModel::embed(const std::vector<int32_t>&, const std::vector<i
 
 void LanguageModel::check_prompts(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) const {
   check_packed("input ids", ids, lengths, 1, vocab_size_, Labels::kNo);
-}
-
-void LanguageModel::check_records(const Batch& batch) const {
-  if (batch.label_lengths.size() != batch.input_lengths.size() ||
-      batch.record_keys.size() != batch.input_lengths.size()) {
-    throw std::invalid_argument("batch: " + std::to_string(batch.input_lengths.size()) + " inputs, " +
-                                std::to_string(batch.label_lengths.size()) + " label sequences and " +
-                                std::to_string(batch.record_keys.size()) + " record keys, expected as many of each");
-  }
 }
 
 void LanguageModel::check_options(const ScoreOptions& options) const {

@@ -32,7 +32,8 @@ class LanguageModel : public TrainableModel {
   // Throws std::invalid_argument for a batch that does not fit the model.
   virtual void check(const Batch& batch) const = 0;
   virtual Targets targets_of(const Batch& batch) const = 0;
-  // States that the head makes logits from, of every row that logits() is to give. Dropout where the options ask for it.
+  // States that the head makes logits from, of every row that logits() is to give. Dropout where the options ask for
+  // it.
   virtual at::Tensor states(const Batch& batch, const AccumulateOptions& options) const = 0;
   // fp32 logits of states.
   virtual at::Tensor head(const at::Tensor& states) const = 0;
@@ -41,7 +42,6 @@ class LanguageModel : public TrainableModel {
   std::vector<double> losses_of(const at::Tensor& states, const std::vector<int32_t>& labels,
                                 const AbortFlag& abort) const;
   void check_prompts(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) const;
-  void check_records(const Batch& batch) const;
   // Also that every option has a prompt.
   void check_options(const ScoreOptions& options) const;
 

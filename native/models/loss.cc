@@ -4,8 +4,10 @@
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>
 #include <c10/util/Exception.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace rkif {
 namespace {
@@ -45,6 +47,13 @@ std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<in
 std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
                                                 double scale) {
   return losses(logits, labels, &scale);
+}
+
+LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels, double scale) {
+  at::Tensor gradient = logits.detach();
+  const std::vector<double> found = cross_entropy_into_gradient(gradient, labels, scale);
+  if (logits.requires_grad()) torch::autograd::backward({logits}, {gradient});
+  return {std::accumulate(found.begin(), found.end(), 0.0), static_cast<int64_t>(labels.size())};
 }
 
 }  // namespace rkif

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "models/model.h"
+
 namespace rkif {
 
 // -log softmax(logits[i])[labels[i]] of every row. logits: [rows, vocabulary] fp32, contiguous.
@@ -14,5 +16,9 @@ std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<in
 // a few rows at a time, as this matrix is the largest activation of a small model.
 std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
                                                 double scale);
+
+// The sum of the losses; the gradient of scale * that sum goes back through the graph that made `logits`, which must be
+// the output of an operation that does not keep it: the gradient takes its place.
+LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels, double scale);
 
 }  // namespace rkif

@@ -7,12 +7,10 @@
 #include <cmath>
 
 #include "models/autograd.h"
+#include "models/rows.h"
 
 namespace rkif {
 namespace {
-
-// Rows to give a thread at once: about 16,000 elements.
-int64_t row_grain(int64_t columns) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns)); }
 
 // Sums run over columns in vector lanes (a fixed order for a build); rows do not depend on each other.
 float sum_of_squares(const float* x, int64_t d) {
@@ -76,14 +74,13 @@ at::Tensor gradient_of_input(const NormKept& kept, const at::Tensor& gradient) {
   return out;
 }
 
-// Threads split the columns, so that every sum over rows keeps its order.
 void add_gradient_of_weight(const NormKept& kept, const at::Tensor& gradient) {
   int64_t rows = kept.x.size(0), d = kept.x.size(1);
   const float* x = kept.x.const_data_ptr<float>();
   const float* inverse = kept.inverse.const_data_ptr<float>();
   const float* g = gradient.const_data_ptr<float>();
   float* into = kept.weight.grad().mutable_data_ptr<float>();
-  at::parallel_for(0, d, std::max<int64_t>(16, 16384 / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, d, column_grain(rows), [&](int64_t begin, int64_t end) {
     for (int64_t i = 0; i < rows; ++i) {
       const float* xi = x + i * d;
       const float* gi = g + i * d;

@@ -45,6 +45,15 @@ void TrainableModel::unmerge_adapter() {
   merged_ = false;
 }
 
+void check_records(const Batch& batch) {
+  if (batch.label_lengths.size() != batch.input_lengths.size() ||
+      batch.record_keys.size() != batch.input_lengths.size()) {
+    throw std::invalid_argument("batch: " + std::to_string(batch.input_lengths.size()) + " inputs, " +
+                                std::to_string(batch.label_lengths.size()) + " label sequences and " +
+                                std::to_string(batch.record_keys.size()) + " record keys, expected as many of each");
+  }
+}
+
 void check_rate(const std::string& what, double rate) {
   if (!(rate >= 0 && rate < 1)) {
     throw std::invalid_argument(what + " is " + std::to_string(rate) + ", expected 0 <= rate < 1");

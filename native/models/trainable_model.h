@@ -29,6 +29,9 @@ class TrainableModel : public Model {
   bool merged_ = false;
 };
 
+// Refuses a batch whose records do not have label lengths and keys as many as inputs (std::invalid_argument).
+void check_records(const Batch& batch);
+
 // Refuses a rate that is none (std::invalid_argument naming it).
 void check_rate(const std::string& what, double rate);
 

@@ -134,6 +134,8 @@ Batch small_batch() {
 Batch part_of(const Batch& batch, const std::vector<int>& records) {
   Sequences inputs(batch.input_lengths), labels(batch.label_lengths);
   Batch part;
+  part.candidate_ids = batch.candidate_ids;
+  part.candidate_lengths = batch.candidate_lengths;
   for (int r : records) {
     auto input = batch.input_ids.begin() + inputs.starts[r];
     auto label = batch.labels.begin() + labels.starts[r];

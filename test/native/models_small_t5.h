@@ -27,7 +27,7 @@ std::unique_ptr<Model> small_model(const T5Config& config, const ModelOptions& o
 
 // Records of different lengths; some labels are -100.
 Batch small_batch();
-// The chosen records in the order given.
+// The chosen records in the order given, with all candidates.
 Batch part_of(const Batch& batch, const std::vector<int>& records);
 
 std::vector<float> values(const at::Tensor& tensor);
