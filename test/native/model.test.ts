@@ -200,7 +200,7 @@ describe("model", () => {
     const none = { inputIds: int32(), inputLengths: int32(), labels: int32(), labelLengths: int32() };
     refused(loss({ ...none, recordKeys: new Uint32Array(0) }), "INVALID_ARGUMENT", "is empty");
     refused(
-      () => model.generate({ inputIds: int32(), inputLengths: int32(), maxNewTokens: 1 }),
+      () => model.generate({ inputIds: int32(), inputLengths: int32(), maxNewTokens: 1, endTokenIds: [] }),
       "INVALID_ARGUMENT",
       "generate: options.inputLengths is empty",
     );
