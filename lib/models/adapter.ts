@@ -4,7 +4,7 @@ import { RkifError } from "../errors.js";
 import type { AdaptedModule, Model, SafetensorsFile } from "../native/contract.js";
 import { readAdapterConfig } from "./adapter-config.js";
 import { openWithAddon, type OpenSafetensors } from "./checkpoint-files.js";
-import { type LoraConfig, resolveAdaptedModules, withoutPrefix } from "./lora.js";
+import { byWholePaths, type LoraConfig, resolveAdaptedModules } from "./lora.js";
 
 /** Name of an adapter's weights in its folder. */
 export const adapterFile = "adapter_model.safetensors";
@@ -13,6 +13,8 @@ export const adapterFile = "adapter_model.safetensors";
 export interface Adapter {
   readonly lora: LoraConfig;
   readonly modules: AdaptedModule[];
+  /** Adapted layers that play no part in what is computed here: left out of `lora` and `modules`. */
+  readonly unused: AdaptedModule[];
   /** Path of the safetensors file. */
   readonly file: string;
   /** Stands before every module's path in the file; empty but for adapters of wrapper classes. */
@@ -24,6 +26,9 @@ type ExpectedShapes = ReadonlyMap<string, readonly (number | null)[]>;
 
 /** Classes with a head of their own keep the encoder under its name: their adapters say "bert.encoder..." for "encoder...". */
 export const wrapperPrefixes: readonly string[] = ["", "bert.", "roberta.", "distilbert."];
+
+/** Layers of Python's classes behind the states that texts' means are taken of: PEFT's "all-linear" adapts them too. */
+const unusedModules: ReadonlySet<string> = new Set(["pooler.dense"]);
 
 const tensorKey = /^base_model\.model\.(.+)\.lora_[AB]\.weight$/;
 
@@ -47,16 +52,21 @@ export async function readAdapter(
   const file = await openAdapter(folder, open);
   try {
     const prefix = wrapperPrefix(file, new Set(linearModules));
-    const prefixed = linearModules.map((module) => prefix + module);
-    const modules = resolveAdaptedModules(stored, prefixed, join(folder, "adapter_config.json"));
-    const expected = modules.flatMap(({ module, r }): [string, (number | null)[]][] => [
+    const unused = unusedIn(file, prefix);
+    const prefixed = [...linearModules, ...unused].map((module) => prefix + module);
+    const adapted = resolveAdaptedModules(stored, prefixed, join(folder, "adapter_config.json"));
+    const expected = adapted.flatMap(({ module, r }): [string, (number | null)[]][] => [
       [adapterKey(module, "A"), [r, null]],
       [adapterKey(module, "B"), [null, r]],
     ]);
     checkTensors(file, new Map(expected));
+    const modules = adapted.map((entry) => ({ ...entry, module: entry.module.slice(prefix.length) }));
+    const isUsed = ({ module }: AdaptedModule): boolean => !unused.includes(module);
+    const lora = unused.length === 0 && prefix === "" ? stored : byWholePaths(stored, prefixed, prefix);
     return {
-      lora: prefix === "" ? stored : withoutPrefix(stored, prefixed, prefix),
-      modules: modules.map((adapted) => ({ ...adapted, module: adapted.module.slice(prefix.length) })),
+      lora: { ...lora, targetModules: withoutModules(lora.targetModules, unused) },
+      modules: modules.filter(isUsed),
+      unused: modules.filter((entry) => !isUsed(entry)),
       file: file.path,
       prefix,
     };
@@ -84,7 +94,12 @@ export async function loadAdapter(
     const prefix = wrapperPrefix(file, new Set(model.layout.flatMap(({ name }) => moduleOf(name) ?? [])));
     const nameInFile = (name: string): string =>
       name.replace("base_model.model.", `base_model.model.${prefix}`);
-    checkTensors(file, new Map(model.layout.map(({ name, shape }) => [nameInFile(name), shape])));
+    const left = unusedIn(file, prefix).map((module) => prefix + module);
+    checkTensors(
+      file,
+      new Map(model.layout.map(({ name, shape }) => [nameInFile(name), shape])),
+      new Set(left.flatMap((module) => [adapterKey(module, "A"), adapterKey(module, "B")])),
+    );
     for (const { name, offset } of model.layout) file.readInto(nameInFile(name), model.parameters, offset);
     await model.parameters.read(0, 0); // reading is enqueued: errors show here, while the file is still open
   } finally {
@@ -92,9 +107,17 @@ export async function loadAdapter(
   }
 }
 
-/** @throws {RkifError} CHECKPOINT_MISMATCH naming the first tensor that is missing, of another shape, or too many. */
-export function checkTensors(file: SafetensorsFile, expected: ExpectedShapes): void {
-  const stored = new Map(file.tensors.map(({ name, shape }) => [name, shape]));
+/**
+ * @param ignored - names of tensors that may be there and are not looked at
+ * @throws {RkifError} CHECKPOINT_MISMATCH naming the first tensor that is missing, of another shape, or too many.
+ */
+export function checkTensors(
+  file: SafetensorsFile,
+  expected: ExpectedShapes,
+  ignored: ReadonlySet<string> = new Set(),
+): void {
+  const tensors = file.tensors.filter(({ name }) => !ignored.has(name));
+  const stored = new Map(tensors.map(({ name, shape }) => [name, shape]));
   for (const [name, shape] of expected) {
     const found = stored.get(name);
     const fits =
@@ -140,6 +163,19 @@ function moduleOf(tensor: string): string | undefined {
 function wrapperPrefix(file: SafetensorsFile, modules: ReadonlySet<string>): string {
   const stored = file.tensors.flatMap(({ name }) => moduleOf(name) ?? []);
   const fits = (prefix: string): boolean =>
-    stored.every((path) => path.startsWith(prefix) && modules.has(path.slice(prefix.length)));
+    stored.every((path) => {
+      const bare = path.slice(prefix.length);
+      return path.startsWith(prefix) && (modules.has(bare) || unusedModules.has(bare));
+    });
   return wrapperPrefixes.find(fits) ?? "";
+}
+
+/** Paths, without the prefix, of the file's adapted layers that play no part here. */
+function unusedIn(file: SafetensorsFile, prefix: string): string[] {
+  const stored = new Set(file.tensors.flatMap(({ name }) => moduleOf(name) ?? []));
+  return [...unusedModules].filter((module) => stored.has(prefix + module));
+}
+
+function withoutModules(targets: LoraConfig["targetModules"], modules: readonly string[]): string[] | string {
+  return typeof targets === "string" ? targets : targets.filter((target) => !modules.includes(target));
 }

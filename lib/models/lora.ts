@@ -54,11 +54,11 @@ export function resolveAdaptedModules(
 }
 
 /**
- * The same adapter for a model whose paths lack `prefix`, which a wrapper class put before them: every module by its whole path,
- * since patterns may have meant the prefix.
+ * The same adapter with every module by its whole path. Where a wrapper class put `prefix` before the model's paths, it goes: patterns
+ * may have meant it.
  * @param modules - paths with the prefix
  */
-export function withoutPrefix(lora: LoraConfig, modules: readonly string[], prefix: string): LoraConfig {
+export function byWholePaths(lora: LoraConfig, modules: readonly string[], prefix: string): LoraConfig {
   const { r, alpha, dropout, rsLora } = lora;
   const shapes = adapterShapes(lora, modules, "the adapter's options");
   const bare = (module: string): string => module.slice(prefix.length);

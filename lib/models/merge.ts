@@ -120,11 +120,11 @@ async function planTensors(
 /** What is added to each weight, by the weight's name in the checkpoint. */
 function products(
   checkpoint: Checkpoint,
-  { modules, prefix }: Adapter,
+  { modules, unused, prefix }: Adapter,
   from: SafetensorsFile,
 ): Map<string, LowRankProduct> {
   return new Map(
-    modules.map(({ module, scale }) => {
+    [...modules, ...unused].map(({ module, scale }) => {
       const names = wrapperPrefixes.map((wrapper) => `${wrapper}${module}.weight`);
       const name = names.find((candidate) => checkpoint.tensors.has(candidate));
       if (name === undefined) {

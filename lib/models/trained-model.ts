@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RkifError } from "../errors.js";
-import type { BaseType, Model, ModelOptions, TensorToWrite } from "../native/contract.js";
+import type { AdaptedModule, BaseType, Model, ModelOptions, TensorToWrite } from "../native/contract.js";
 import { loadAddon } from "../native/load.js";
 import { adapterFile, loadAdapter, readAdapter } from "./adapter.js";
 import { writeAdapterConfig } from "./adapter-config.js";
@@ -78,7 +78,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
       `${tokenizer.file} has ${tokenizer.size} entries, but the model's vocabulary is ${vocabSize}; expected a tokenizer of this checkpoint`,
     );
   }
-  const { trainable, modules, idle } = await resolveTrainable(options, config);
+  const { trainable, modules, warnings: ofAdapter } = await resolveTrainable(options, config);
   await setThreadsFor(config, options.threads ?? null);
   const model = await loadAddon().loadModel({
     ...config,
@@ -102,12 +102,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
     folder,
     trainable,
     ...endTokens(config, tokenizer),
-    warnings: [
-      ...warnings,
-      ...idle.map(
-        (key) => `the adapter's pattern ${JSON.stringify(key)} matches none of its modules and has no effect`,
-      ),
-    ],
+    warnings: [...warnings, ...ofAdapter],
   };
 }
 
@@ -115,8 +110,8 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
 interface ResolvedTrainable {
   trainable: Trainable;
   modules: ModelOptions["trainable"];
-  /** Patterns without effect. */
-  idle: string[];
+  /** What has no effect. */
+  warnings: string[];
 }
 
 async function resolveTrainable(
@@ -124,7 +119,7 @@ async function resolveTrainable(
   config: ModelConfig,
 ): Promise<ResolvedTrainable> {
   if (wanted.kind === "full") {
-    if (folder === undefined) return { trainable: wanted, modules: wanted, idle: [] };
+    if (folder === undefined) return { trainable: wanted, modules: wanted, warnings: [] };
     throw new RkifError(
       "INVALID_ARGUMENT",
       `${folder}: an adapter cannot be loaded into a model whose every weight trains; merge it into the checkpoint first`,
@@ -132,12 +127,17 @@ async function resolveTrainable(
   }
   const linear = loadAddon().linearModules(config);
   if (folder !== undefined) {
-    const { lora, modules } = await readAdapter(folder, linear);
+    const { lora, modules, unused } = await readAdapter(folder, linear);
     const dropout = wanted.kind === "lora" ? wanted.dropout : lora.dropout;
     return {
       trainable: { kind: "lora", ...lora, dropout },
       modules: { kind: "lora", dropout, modules },
-      idle: idlePatterns(lora, modules),
+      warnings: [
+        ...unused.map(
+          ({ module }) => `the adapter of ${module} plays no part in what is computed here and is left out`,
+        ),
+        ...idleWarnings(lora, modules),
+      ],
     };
   }
   if (wanted.kind === "none") {
@@ -153,7 +153,7 @@ async function resolveTrainable(
     return {
       trainable: { kind: "lora", ...nothing },
       modules: { kind: "lora", dropout: 0, modules: [] },
-      idle: [],
+      warnings: [],
     };
   }
   const targets = wanted.targetModules ?? defaultTargets(config);
@@ -164,8 +164,14 @@ async function resolveTrainable(
   return {
     trainable,
     modules: { kind: "lora", dropout: wanted.dropout, modules },
-    idle: idlePatterns(trainable, modules),
+    warnings: idleWarnings(trainable, modules),
   };
+}
+
+function idleWarnings(lora: LoraConfig, modules: readonly AdaptedModule[]): string[] {
+  return idlePatterns(lora, modules).map(
+    (key) => `the adapter's pattern ${JSON.stringify(key)} matches none of its modules and has no effect`,
+  );
 }
 
 /** The targets of PEFT's own table for these models: queries and values. */
@@ -184,9 +190,10 @@ function endTokens(
   const ofTokenizer = eos === undefined ? undefined : tokenizer.idOf(eos);
   const [ofCheckpoint] = config.endTokenIds;
   const preferred = config.family === "t5" ? (ofCheckpoint ?? ofTokenizer) : (ofTokenizer ?? ofCheckpoint);
+  // Whatever training puts behind an answer must end it in generation.
+  const ends = preferred === undefined ? [] : [preferred];
   return {
-    endTokenIds:
-      config.endTokenIds.length > 0 || ofTokenizer === undefined ? config.endTokenIds : [ofTokenizer],
+    endTokenIds: [...new Set([...config.endTokenIds, ...ends])],
     endTokenId: preferred ?? null,
   };
 }

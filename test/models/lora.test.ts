@@ -3,7 +3,7 @@ import {
   idlePatterns,
   type LoraConfig,
   resolveAdaptedModules,
-  withoutPrefix,
+  byWholePaths,
 } from "../../lib/models/lora.js";
 import { failure } from "./tiny-safetensors.js";
 
@@ -126,7 +126,7 @@ describe("models/lora", () => {
       alphaPattern: { "layer.0.query": 3 },
       excludeModules: ["value"],
     });
-    const bare = withoutPrefix(wrapped, modules, "bert.");
+    const bare = byWholePaths(wrapped, modules, "bert.");
     expect(bare).to.deep.equal(
       lora({
         targetModules: ["encoder.layer.0.query", "encoder.layer.1.query"],
