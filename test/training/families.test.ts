@@ -11,14 +11,14 @@ import { differences, learnAll, results, temporaryFolder } from "./tiny-run.js";
 
 const models = fileURLToPath(new URL("../fixtures/data/models", import.meta.url));
 
-/** Records in the words of the tiny tokenizer; the answer is the word after "the". */
+/** Records in the words of the tiny tokenizer; of the two answers, it is the one that does not stand after "the". */
 function task(name: string, answers: readonly string[], test: number = 8): TaskData {
   const fillers = ["on", "sat on", "on on sat", "sat sat", "on sat", "sat"];
   const records = (count: number, from: number): TaskData["train"] =>
     Array.from({ length: count }, (_, i) => {
-      const output = answers[i % answers.length]!;
+      const output = answers[i % 2]!;
       return {
-        input: `${fillers[(i + from) % 6]!} the ${output} ${fillers[(i + from) % 5]!} sat`,
+        input: `${fillers[(i + from) % 6]!} the ${answers[(i + 1) % 2]!} ${fillers[(i + from) % 5]!} sat`,
         output,
       };
     });
@@ -43,7 +43,7 @@ const common: ConfigInput = {
 
 const families = [
   { family: "decoder", model: "llama", options: { promptTemplate: "{input} on " } },
-  { family: "encoder", model: "bert", options: { sourceTokens: 20 } },
+  { family: "encoder", model: "bert", options: { sourceTokens: 20, learningRate: 3e-3, baseDropout: 0 } },
 ] as const;
 
 for (const { family, model, options } of families) {
@@ -65,7 +65,7 @@ for (const { family, model, options } of families) {
     it("learns what it is taught", async () => {
       const events = await learnAll(
         at("taught"),
-        { ...input, method: "sequential", epochs: 12 },
+        { ...input, method: "sequential", epochs: 30 },
         tasks.slice(0, 1),
       );
       const { R } = await matrixOf(at("taught"));
