@@ -10,6 +10,9 @@ export {
   type TrainedModel,
 } from "./models/trained-model.js";
 export { loadAdapter } from "./models/adapter.js";
+export { mergeAdapter, type MergeOptions, type MergeReport } from "./models/merge.js";
+export { resolveAdaptedModules, type LoraConfig } from "./models/lora.js";
+export type { ModelConfig } from "./models/config/index.js";
 export { Tokenizer, type EncodeOptions } from "./models/tokenizer.js";
 export { listTasks, readTask, type ReadTaskOptions, type TaskData, type TaskFiles } from "./data/tasks.js";
 export { readRecords, type TaskRecord } from "./data/records.js";
