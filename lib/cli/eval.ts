@@ -4,16 +4,17 @@ import { resolveOrder } from "../data/orders.js";
 import { listTasks, readTask } from "../data/tasks.js";
 import { RkifError } from "../errors.js";
 import { mean } from "../evaluation/metrics.js";
+import { parseSize } from "../models/size.js";
 import { loadModel } from "../models/trained-model.js";
 import { renderTable, formatScore } from "../report/table.js";
 import { resolveDataOptions, resolvePart, splitConfig } from "../training/config.js";
 import { evaluatedBy, evaluateLearned } from "../training/evaluate-learned.js";
-import { evaluationOptions, formatOptions, modelOptions } from "../training/options.js";
+import { evaluationOptions, formatOptions, modelOptions, runtimeOptions } from "../training/options.js";
 import { Display } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
 const used = [
-  ...["model", "baseType", "copyWeights"],
+  ...["model", "baseType", "copyWeights", "memory", "threads"],
   ...["promptTemplate", "sourceTokens", "cutoffTokens", "encoderText"],
   ...["evaluateBy", "metric", "maxNewTokens", "evaluationTokens"],
   ...["data", "order", "testLimit"],
@@ -37,12 +38,15 @@ async function evaluate(flags: { json?: boolean }, given: Record<string, unknown
     ...resolvePart(modelOptions, learner, "command line"),
     ...resolvePart(formatOptions, learner, "command line"),
     ...resolvePart(evaluationOptions, learner, "command line"),
+    ...resolvePart(runtimeOptions, learner, "command line"),
   };
   const names = resolveOrder(plan.order ?? [...(await listTasks(plan.data)).keys()]);
   const loaded = await loadModel({
     model: config.model,
     baseType: config.baseType,
     copyWeights: config.copyWeights,
+    ...(config.memory === null ? {} : { memory: parseSize(config.memory, "--memory") }),
+    threads: config.threads,
     trainable: { kind: "none" },
     ...(config.adapter === null ? {} : { adapter: config.adapter }),
   });

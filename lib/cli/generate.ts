@@ -4,13 +4,17 @@ import type { Command } from "commander";
 import { readRecords, type TaskRecord } from "../data/records.js";
 import { RkifError } from "../errors.js";
 import { generateText, type GenerateTextOptions } from "../evaluation/generate-text.js";
+import { parseSize } from "../models/size.js";
 import { loadModel } from "../models/trained-model.js";
 import { resolvePart } from "../training/config.js";
 import { evaluationOptions, modelOptions, runtimeOptions } from "../training/options.js";
 import { Display, interruptSignal } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
-const used = [...["model", "baseType", "copyWeights", "threads"], ...["maxNewTokens", "evaluationTokens"]];
+const used = [
+  ...["model", "baseType", "copyWeights", "memory", "threads"],
+  ...["maxNewTokens", "evaluationTokens"],
+];
 
 interface GenerateFlags {
   prompt?: string;
@@ -51,7 +55,7 @@ export function generateCommand(program: Command): void {
 async function generate(flags: GenerateFlags, given: Record<string, unknown>): Promise<void> {
   const { model, baseType, copyWeights, adapter } = resolvePart(modelOptions, given, "command line");
   const { maxNewTokens, evaluationTokens } = resolvePart(evaluationOptions, given, "command line");
-  const { threads } = resolvePart(runtimeOptions, given, "command line");
+  const { threads, memory } = resolvePart(runtimeOptions, given, "command line");
   const sampling = samplingOf(flags);
   const prompts = await promptsOf(flags);
   const display = new Display();
@@ -61,6 +65,7 @@ async function generate(flags: GenerateFlags, given: Record<string, unknown>): P
       model,
       baseType,
       copyWeights,
+      ...(memory === null ? {} : { memory: parseSize(memory, "--memory") }),
       threads,
       trainable: { kind: "none" },
       ...(adapter === null ? {} : { adapter }),

@@ -1,6 +1,6 @@
 import { Option, type Command } from "commander";
-import { RkifError } from "../errors.js";
 import { mergeAdapter } from "../models/merge.js";
+import { parseSize } from "../models/size.js";
 import { createProgress } from "../report/progress.js";
 import { Display, interruptSignal } from "./display.js";
 
@@ -21,7 +21,7 @@ export function mergeCommand(program: Command): void {
     .requiredOption("--out <folder>", "folder to make; nothing is overwritten")
     .addOption(
       new Option("--max-shard-size <size>", "larger weights are split into files of this size")
-        .argParser(parseSize)
+        .argParser((text) => parseSize(text, "--max-shard-size"))
         .default(5e9, "5GB"),
     )
     .option("--json", "print the result as one JSON document on stdout")
@@ -54,27 +54,4 @@ async function merge({ maxShardSize, json, ...folders }: MergeFlags): Promise<vo
     release();
     progress.stop();
   }
-}
-
-const units: ReadonlyMap<string, number> = new Map([
-  ["", 1],
-  ["KB", 1e3],
-  ["MB", 1e6],
-  ["GB", 1e9],
-  ["KIB", 2 ** 10],
-  ["MIB", 2 ** 20],
-  ["GIB", 2 ** 30],
-]);
-
-/** "5GB", "500MB", "2GiB" or a number of bytes, as transformers reads them. */
-export function parseSize(text: string): number {
-  const [, number, unit = ""] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim()) ?? [];
-  const bytes = Math.floor(Number(number) * (units.get(unit.toUpperCase()) ?? NaN));
-  if (!Number.isSafeInteger(bytes) || bytes < 1) {
-    throw new RkifError(
-      "INVALID_ARGUMENT",
-      `--max-shard-size is ${JSON.stringify(text)}; expected a size such as 5GB, 500MB or 2GiB`,
-    );
-  }
-  return bytes;
 }

@@ -10,6 +10,7 @@ import { readCheckpoint } from "./checkpoint-files.js";
 import { copyCompanions } from "./companions.js";
 import { type ModelConfig, readModelConfig } from "./config/index.js";
 import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
+import { checkMemory } from "./memory.js";
 import { setThreadsFor } from "./threads.js";
 import { Tokenizer } from "./tokenizer.js";
 
@@ -25,6 +26,8 @@ export interface LoadModelOptions {
   /** Type of the frozen base weights in memory. Default "float32". */
   baseType?: BaseType;
   copyWeights?: boolean;
+  /** Bytes that the weights may take in memory; absent: no limit. */
+  memory?: number;
   /** Threads of one operation, for the whole process; null or absent: one for a small model, libtorch's choice for others. */
   threads?: number | null;
   /** "none": the model as it is. Target modules null: queries and values, as PEFT chooses where nothing is said. */
@@ -78,13 +81,16 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
       `${tokenizer.file} has ${tokenizer.size} entries, but the model's vocabulary is ${vocabSize}; expected a tokenizer of this checkpoint`,
     );
   }
+  const baseType = options.baseType ?? "float32";
+  const full = options.trainable.kind === "full";
+  if (options.memory !== undefined) checkMemory(config, { folder, baseType, limit: options.memory, full });
   const { trainable, modules, warnings: ofAdapter } = await resolveTrainable(options, config);
   await setThreadsFor(config, options.threads ?? null);
   const model = await loadAddon().loadModel({
     ...config,
     files,
     skip,
-    baseType: options.baseType ?? "float32",
+    baseType,
     copyWeights: options.copyWeights ?? false,
     trainable: modules,
     ...(options.baseDropout === undefined ? {} : { baseDropout: options.baseDropout }),

@@ -7,6 +7,7 @@ import type { TaskData } from "../data/tasks.js";
 import { RkifError, isAborted } from "../errors.js";
 import type { CycleReport, StepRequest, StepResult } from "../methods/run.js";
 import { createAbortFlag } from "../models/kernels.js";
+import { parseSize } from "../models/size.js";
 import { loadModel, saveTrained, type LoadModelOptions, type TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag, Mask } from "../native/contract.js";
 import {
@@ -116,6 +117,7 @@ export class Learner {
         model: config.model,
         baseType: config.baseType,
         copyWeights: config.copyWeights,
+        ...(config.memory === null ? {} : { memory: parseSize(config.memory, "memory") }),
         threads: config.threads,
         trainable: trainableOf(config),
         ...(adapter === null ? {} : { adapter }),

@@ -136,6 +136,11 @@ export const runtimeOptions = z.object({
     .nullable()
     .default(null)
     .describe("threads of one operation; null: one for a small model, else libtorch's choice"),
+  memory: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe("refuse a model whose weights take more memory than this, such as 16GB; null: no limit"),
   saveEvery: count.default(200).describe("optimizer steps between two saves of the run"),
 });
 

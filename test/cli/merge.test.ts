@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { parseSize } from "../../lib/cli/merge.js";
+import { parseSize } from "../../lib/models/size.js";
 import { failure } from "../models/tiny-safetensors.js";
 import { rkif } from "./rkif.js";
 
@@ -57,9 +57,9 @@ describe("rkif merge", function () {
       ["1.5 KiB", 1536],
       ["64", 64],
     ];
-    for (const [text, bytes] of sizes) expect(parseSize(text), text).to.equal(bytes);
+    for (const [text, bytes] of sizes) expect(parseSize(text, "--max-shard-size"), text).to.equal(bytes);
     for (const text of ["", "GB", "5 TB", "-1GB", "0", "0.1", "1e9", "5GBx"]) {
-      const error = await failure(() => parseSize(text));
+      const error = await failure(() => parseSize(text, "--max-shard-size"));
       expect(error, text).to.include({ code: "INVALID_ARGUMENT" });
       expect(error.message).to.contain(JSON.stringify(text)).and.contain("5GB");
     }

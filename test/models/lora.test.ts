@@ -1,10 +1,5 @@
 import { expect } from "chai";
-import {
-  idlePatterns,
-  type LoraConfig,
-  resolveAdaptedModules,
-  byWholePaths,
-} from "../../lib/models/lora.js";
+import { idlePatterns, type LoraConfig, resolveAdaptedModules, byWholePaths } from "../../lib/models/lora.js";
 import { failure } from "./tiny-safetensors.js";
 
 /** A decoder's layers, as `linearModules` lists them: two layers of five. */

@@ -1,0 +1,55 @@
+import { RkifError } from "../errors.js";
+import type { BaseType, ModelFamily } from "../native/contract.js";
+import { formatSize } from "./size.js";
+import { layerWeights } from "./threads.js";
+
+const baseTypes: readonly BaseType[] = ["float32", "bfloat16", "int8"];
+
+/**
+ * Bytes of a model's weights in memory, mapped pages included: layers in the base type, embeddings too but never below 16 bits, the
+ * head in fp32. Without the adapter and what a step computes. Norms, biases and position tables do not count.
+ */
+export function weightBytes(model: ModelFamily, baseType: BaseType): number {
+  const layer = { float32: 4, bfloat16: 2, int8: 1 }[baseType];
+  const embedding = baseType === "float32" ? 4 : 2;
+  return layerWeights(model) * layer + vocabularyBytes(model, embedding);
+}
+
+function vocabularyBytes(model: ModelFamily, embedding: number): number {
+  switch (model.family) {
+    case "t5": {
+      const { vocabSize, dModel, tieWordEmbeddings } = model.config;
+      return vocabSize * dModel * (tieWordEmbeddings ? 4 : embedding + 4);
+    }
+    case "decoder": {
+      const { vocabSize, hiddenSize, tieWordEmbeddings } = model.config;
+      return vocabSize * hiddenSize * (tieWordEmbeddings ? 4 : embedding + 4);
+    }
+    case "encoder":
+      return model.config.vocabSize * model.config.hiddenSize * embedding;
+  }
+}
+
+/**
+ * Refuses a model that is larger than the limit before any of it is read.
+ * @param limit - bytes
+ * @throws {RkifError} OUT_OF_MEMORY, with what other base types would take.
+ */
+export function checkMemory(
+  model: ModelFamily,
+  { folder, baseType, limit, full }: { folder: string; baseType: BaseType; limit: number; full: boolean },
+): void {
+  // Where every weight trains, its gradient is as large.
+  const bytes = weightBytes(model, baseType) * (full ? 2 : 1);
+  if (bytes <= limit) return;
+  const others = baseTypes
+    .filter((type) => !full && weightBytes(model, type) < bytes)
+    .map((type) => `${formatSize(weightBytes(model, type))} with baseType "${type}"`);
+  const advice =
+    others.length > 0 ? `expected at most that; they take ${others.join(", ")}` : "expected at most that";
+  throw new RkifError(
+    "OUT_OF_MEMORY",
+    `${folder}: the weights${full ? " and their gradients" : ""} take ${formatSize(bytes)} as ${baseType}, more than the limit of ` +
+      `${formatSize(limit)}; ${advice}`,
+  );
+}
