@@ -1,6 +1,5 @@
 import { openFormat } from "../data/formats/open-format.js";
 import type { PromptFields } from "../data/prompts/template.js";
-import { hash } from "../data/random.js";
 import { RkifError } from "../errors.js";
 import { createAbortFlag } from "../models/kernels.js";
 import type { TrainedModel } from "../models/trained-model.js";
@@ -16,8 +15,8 @@ export interface GenerateTextOptions {
   promptTemplate?: string | null;
   /** Most new tokens of each answer. Default 128. */
   maxNewTokens?: number;
-  /** Draw tokens instead of taking the best one. Absent: greedy. What is left out: temperature 1, topP 1, seed 42. */
-  sampling?: Partial<Sampling>;
+  /** Draw tokens instead of taking the best one. Absent: greedy. What is left out: temperature 1, topP 1, seed 42. Draws belong to a prompt's place in the list. */
+  sampling?: Partial<Omit<Sampling, "keys">>;
   /** Most prompt tokens of one call of the model; a larger prompt goes alone. Default 8192. */
   batchTokens?: number;
   /** Told the pieces of every answer as they are written: the prompt's index and the text that comes next. */
@@ -57,7 +56,6 @@ export async function generateText(
     });
     told.catch(() => undefined); // thrown where it is awaited
   };
-  let batches = 0;
   try {
     await inBatches(
       encoded,
@@ -68,7 +66,7 @@ export async function generateText(
           ...packed,
           maxNewTokens,
           endTokenIds: [...endTokenIds],
-          ...(sampling ? { sampling: ofBatch(sampling, batches++) } : {}),
+          ...(sampling ? { sampling: { ...sampling, keys: Uint32Array.from(batch) } } : {}),
           ...(streams
             ? {
                 onTokens: (indices, tokens) =>
@@ -86,11 +84,6 @@ export async function generateText(
     signal?.removeEventListener("abort", stop);
   }
   return answers;
-}
-
-/** Draws belong to a prompt's place in its batch: every batch needs a seed of its own. The first has the user's. */
-function ofBatch(sampling: Sampling, batch: number): Sampling {
-  return batch === 0 ? sampling : { ...sampling, seed: hash(sampling.seed, batch) };
 }
 
 function refuseEncoder({ config, folder }: Pick<TrainedModel, "config" | "folder">): void {

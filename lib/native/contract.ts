@@ -342,8 +342,10 @@ export interface Sampling {
   temperature: number;
   /** Above 0, at most 1: the most probable tokens that together reach this probability are drawn from. */
   topP: number;
-  /** Draws are a function of it, the prompt's index and the position. */
+  /** Draws are a function of it, the prompt's key and the position. */
   seed: number;
+  /** One key for each prompt, so that draws belong to it whatever batch it is in. Default: its index in the batch. */
+  keys?: Uint32Array;
 }
 
 export interface GenerateOptions {

@@ -88,7 +88,11 @@ GenerateOptions read_generate_options(const Argument& options, int64_t vocab_siz
   Argument sampling = options["sampling"];
   if (!sampling.missing()) {
     result.sampling = Sampling{sampling["temperature"].number(), sampling["topP"].number(),
-                               static_cast<uint64_t>(sampling["seed"].integer(0))};
+                               static_cast<uint64_t>(sampling["seed"].integer(0)), {}};
+    if (!sampling["keys"].missing()) {
+      result.sampling->keys = sampling["keys"].uint32s();
+      same_count(sampling["keys"], result.sampling->keys.size(), result.input_lengths.size(), "prompt");
+    }
     if (!(result.sampling->temperature > 0)) sampling["temperature"].refuse("a number above 0");
     double top_p = result.sampling->top_p;
     if (!(top_p > 0 && top_p <= 1)) sampling["topP"].refuse("a number above 0 and at most 1");

@@ -14,7 +14,7 @@
 namespace rkif {
 namespace {
 
-void check(const GenerateOptions& options, int64_t vocab_size) {
+void check(const GenerateOptions& options, int64_t prompts, int64_t vocab_size) {
   for (int32_t id : options.end_token_ids) {
     if (id < 0 || id >= vocab_size) {
       throw std::invalid_argument("generate: an end token is " + std::to_string(id) +
@@ -29,11 +29,15 @@ void check(const GenerateOptions& options, int64_t vocab_size) {
   if (!(s.top_p > 0 && s.top_p <= 1)) {
     throw std::invalid_argument("generate: top-p is " + std::to_string(s.top_p) + ", expected above 0 and at most 1");
   }
+  if (!s.keys.empty() && static_cast<int64_t>(s.keys.size()) != prompts) {
+    throw std::invalid_argument("generate: " + std::to_string(s.keys.size()) + " sampling keys for " +
+                                std::to_string(prompts) + " prompts, expected as many");
+  }
 }
 
 // Uniform in [0, 1).
-double uniform(uint64_t seed, int64_t row, int64_t step) {
-  uint64_t bits = mix64(mix64(mix64(seed) ^ static_cast<uint64_t>(row)) ^ static_cast<uint64_t>(step));
+double uniform(uint64_t seed, int64_t key, int64_t step) {
+  uint64_t bits = mix64(mix64(mix64(seed) ^ static_cast<uint64_t>(key)) ^ static_cast<uint64_t>(step));
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
@@ -93,15 +97,16 @@ std::vector<int32_t> best_tokens(const at::Tensor& logits) {
 
 }  // namespace
 
-std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling, const std::vector<int32_t>& rows,
-                                   int64_t step) {
+std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling,
+                                   const std::vector<int32_t>& prompts, int64_t step) {
   at::Tensor values = logits.contiguous();
   const int64_t count = values.size(1);
   const float* data = values.const_data_ptr<float>();
-  std::vector<int32_t> tokens(rows.size());
-  at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
+  std::vector<int32_t> tokens(prompts.size());
+  at::parallel_for(0, static_cast<int64_t>(prompts.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      tokens[i] = sample(data + i * count, count, sampling, uniform(sampling.seed, rows[i], step));
+      int64_t key = sampling.keys.empty() ? prompts[i] : int64_t{sampling.keys[prompts[i]]};
+      tokens[i] = sample(data + i * count, count, sampling, uniform(sampling.seed, key, step));
     }
   });
   return tokens;
@@ -109,7 +114,7 @@ std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sam
 
 std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options, int64_t prompts, int64_t vocab_size,
                                                   const NextLogits& next_logits) {
-  check(options, vocab_size);
+  check(options, prompts, vocab_size);
   std::vector<std::vector<int32_t>> results(prompts);
   const std::vector<int32_t>& ends = options.end_token_ids;
   std::vector<int32_t> active(prompts), tokens;

@@ -20,8 +20,8 @@ using NextLogits =
 std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options, int64_t prompts, int64_t vocab_size,
                                                   const NextLogits& next_logits);
 
-// One token of each row; see Sampling. `rows` are the prompts' indices. Logits that hold no number at all give token 0.
-std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling, const std::vector<int32_t>& rows,
-                                   int64_t step);
+// One token of each row; see Sampling. `prompts` are the indices of the rows' prompts. Logits that hold no number at all give token 0.
+std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling,
+                                   const std::vector<int32_t>& prompts, int64_t step);
 
 }  // namespace rkif

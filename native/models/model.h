@@ -87,11 +87,12 @@ struct LossReport {
 };
 
 // The smallest set of most probable tokens that reaches top_p is drawn from, at softmax(logits / temperature). Draws are
-// a function of (seed, index of the prompt, step).
+// a function of (seed, the prompt's key, step).
 struct Sampling {
   double temperature = 1;  // above 0
   double top_p = 1;        // above 0, at most 1
   uint64_t seed = 0;
+  std::vector<uint32_t> keys;  // one for each prompt; empty: their indices
 };
 
 struct GenerateOptions {

@@ -92,13 +92,13 @@ describe("generateText", () => {
     expect(await seen({ input: "x".repeat(2000) }, "plain")).to.have.length(2000);
   });
 
-  it("samples with what is given and defaults for the rest, every batch with draws of its own", async () => {
+  it("samples with what is given and defaults for the rest; draws belong to a prompt's place in the list", async () => {
     const model = new Mirror();
-    await generate(["ab", "cd", "ef"], { sampling: { temperature: 0.5 }, batchTokens: 1 }, model);
-    const [first, ...others] = model.calls.map(({ sampling }) => sampling!);
-    expect(first).to.deep.equal({ temperature: 0.5, topP: 1, seed: 42 });
-    for (const other of others) expect(other).to.include({ temperature: 0.5, topP: 1 });
-    expect(new Set(model.calls.map(({ sampling }) => sampling!.seed)).size).to.equal(3);
+    await generate(["ab", "cd", "efg"], { sampling: { temperature: 0.5 }, batchTokens: 1 }, model);
+    const samplings = model.calls.map(({ sampling }) => sampling!);
+    for (const sampling of samplings) expect(sampling).to.include({ temperature: 0.5, topP: 1, seed: 42 });
+    // The longest prompt comes first.
+    expect(samplings.map(({ keys }) => Array.from(keys!))).to.deep.equal([[2], [0], [1]]);
   });
 
   it("stops at the signal", async () => {

@@ -41,7 +41,7 @@ TEST("sampling: tokens come as often as softmax at the temperature says") {
   for (double temperature : {0.5, 1.0, 4.0}) {
     double total = 0;
     for (float x : logits) total += std::exp(x / temperature);
-    std::vector<double> drawn = shares(logits, {temperature, 1, 9});
+    std::vector<double> drawn = shares(logits, {temperature, 1, 9, {}});
     for (size_t i = 0; i < logits.size(); ++i) {
       double p = std::exp(logits[i] / temperature) / total;
       CHECK_NEAR(drawn[i], p, 5 * std::sqrt(p * (1 - p) / 20000) + 1e-9);
@@ -53,13 +53,13 @@ TEST("sampling: top-p keeps the fewest tokens that reach it") {
   // Probabilities 0.5, 0.25, 0.125, 0.125.
   const float ln2 = std::log(2.0f);
   const std::vector<float> logits = {-3 * ln2, -1 * ln2, -3 * ln2, -2 * ln2};
-  std::vector<double> drawn = shares(logits, {1, 0.7, 9});
+  std::vector<double> drawn = shares(logits, {1, 0.7, 9, {}});
   CHECK_NEAR(drawn[1], 2.0 / 3, 0.02);
   CHECK_NEAR(drawn[3], 1.0 / 3, 0.02);
   CHECK_EQUAL(drawn[0] + drawn[2], 0.0);
-  CHECK_NEAR(shares(logits, {1, 0.4, 9})[1], 1, 1e-9);
+  CHECK_NEAR(shares(logits, {1, 0.4, 9, {}})[1], 1, 1e-9);
   // Of equal ones the lower id comes first.
-  drawn = shares(logits, {1, 0.8, 9});
+  drawn = shares(logits, {1, 0.8, 9, {}});
   CHECK(drawn[0] > 0.1);
   CHECK_EQUAL(drawn[2], 0.0);
 }
@@ -67,18 +67,19 @@ TEST("sampling: top-p keeps the fewest tokens that reach it") {
 TEST("sampling: draws belong to seed, prompt and step, not to the batch") {
   std::vector<float> logits(100);
   for (size_t i = 0; i < logits.size(); ++i) logits[i] = 0.01f * static_cast<float>(i);
-  std::vector<int32_t> all = sample_tokens(rows_of(logits, 50), {1, 0.9, 4}, first(50), 2);
-  CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 4}, first(50), 2) == all);
-  CHECK(sample_tokens(rows_of(logits, 2), {1, 0.9, 4}, {41, 7}, 2) == (std::vector<int32_t>{all[41], all[7]}));
-  CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 5}, first(50), 2) != all);
-  CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 4}, first(50), 3) != all);
+  std::vector<int32_t> all = sample_tokens(rows_of(logits, 50), {1, 0.9, 4, {}}, first(50), 2);
+  CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 4, {}}, first(50), 2) == all);
+  CHECK(sample_tokens(rows_of(logits, 2), {1, 0.9, 4, {}}, {41, 7}, 2) == (std::vector<int32_t>{all[41], all[7]}));
+  CHECK(sample_tokens(rows_of(logits, 2), {1, 0.9, 4, {7, 41}}, first(2), 2) == (std::vector<int32_t>{all[7], all[41]}));
+  CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 5, {}}, first(50), 2) != all);
+  CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 4, {}}, first(50), 3) != all);
 }
 
 TEST("sampling: logits that are not numbers are never drawn while there is another") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
-  std::vector<double> drawn = shares({nan, 1.0f, -infinity, 1.0f}, {1, 0.95, 9});
+  std::vector<double> drawn = shares({nan, 1.0f, -infinity, 1.0f}, {1, 0.95, 9, {}});
   CHECK_EQUAL(drawn[0] + drawn[2], 0.0);
-  CHECK_EQUAL(sample_tokens(rows_of({nan, nan}, 1), {1, 1, 9}, {0}, 0)[0], 0);
+  CHECK_EQUAL(sample_tokens(rows_of({nan, nan}, 1), {1, 1, 9, {}}, {0}, 0)[0], 0);
 }
 
 TEST("generation: end tokens, least numbers of tokens, and what listeners are told") {
