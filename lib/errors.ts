@@ -14,7 +14,7 @@ export type ErrorCode =
   | "DISPOSED" // a handle was used after dispose()
   | "INVALID_ARGUMENT" // a call's argument has the wrong type, length or range
   | "NATIVE" // libtorch reported an error
-  | "NON_FINITE" // too many steps in a row had a non-finite loss or gradient
+  | "NON_FINITE" // too many steps in a row had a non-finite loss or gradient, or generation non-finite logits
   | "OUT_OF_MEMORY"
   | "RUN_CONFLICT" // a run folder belongs to another configuration or process
   | "RUN_INVALID"; // a run folder is missing, incomplete or damaged

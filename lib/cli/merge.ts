@@ -43,7 +43,8 @@ async function merge({ maxShardSize, json, ...folders }: MergeFlags): Promise<vo
       },
     });
     progress.stop();
-    const { out, files, modules, bytes } = report;
+    const { out, files, modules, bytes, warnings } = report;
+    for (const warning of warnings) process.stderr.write(`${warning}\n`);
     const count = files.length === 1 ? "one file" : `${files.length} files`;
     process.stdout.write(
       json

@@ -102,7 +102,7 @@ const plainInitialisations: readonly unknown[] = [
 ];
 
 const rank = z.int("a positive integer").min(1, "a positive integer");
-const alpha = z.number("a number");
+const alpha = z.number("a number").min(-1e6, "at least -1e6").max(1e6, "at most 1e6");
 const layer = z.int("the number of a layer").min(0, "the number of a layer");
 const schema = z.looseObject(
   {

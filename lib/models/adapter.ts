@@ -4,7 +4,7 @@ import { RkifError } from "../errors.js";
 import type { AdaptedModule, Model, SafetensorsFile } from "../native/contract.js";
 import { readAdapterConfig } from "./adapter-config.js";
 import { openWithAddon, type OpenSafetensors } from "./checkpoint-files.js";
-import { byWholePaths, type LoraConfig, resolveAdaptedModules } from "./lora.js";
+import { byWholePaths, type LoraConfig, resolveAdaptedModules, unmatched } from "./lora.js";
 
 /** Name of an adapter's weights in its folder. */
 export const adapterFile = "adapter_model.safetensors";
@@ -53,18 +53,24 @@ export async function readAdapter(
   try {
     const prefix = wrapperPrefix(file, new Set(linearModules));
     const unused = unusedIn(file, prefix);
-    const prefixed = [...linearModules, ...unused].map((module) => prefix + module);
-    const adapted = resolveAdaptedModules(stored, prefixed, join(folder, "adapter_config.json"));
+    const prefixed = [...linearModules, ...unusedModules].map((module) => prefix + module);
+    const source = { name: join(folder, "adapter_config.json"), lenient: true };
+    const bare = (module: string): string => module.slice(prefix.length);
+    const adapted = resolveAdaptedModules(stored, prefixed, source).filter(
+      ({ module }) => !unusedModules.has(bare(module)) || unused.includes(bare(module)),
+    );
     const expected = adapted.flatMap(({ module, r }): [string, (number | null)[]][] => [
       [adapterKey(module, "A"), [r, null]],
       [adapterKey(module, "B"), [null, r]],
     ]);
     checkTensors(file, new Map(expected));
-    const modules = adapted.map((entry) => ({ ...entry, module: entry.module.slice(prefix.length) }));
+    const modules = adapted.map((entry) => ({ ...entry, module: bare(entry.module) }));
     const isUsed = ({ module }: AdaptedModule): boolean => !unused.includes(module);
-    const lora = unused.length === 0 && prefix === "" ? stored : byWholePaths(stored, prefixed, prefix);
+    // Targets that match one of the model's layers only keep their form.
+    const plain = unused.length === 0 && prefix === "" && unmatched(stored, linearModules).length === 0;
+    const lora = plain ? stored : byWholePaths(stored, prefixed, prefix);
     return {
-      lora: { ...lora, targetModules: withoutModules(lora.targetModules, unused) },
+      lora: { ...lora, targetModules: withoutModules(lora.targetModules, [...unusedModules]) },
       modules: modules.filter(isUsed),
       unused: modules.filter((entry) => !isUsed(entry)),
       file: file.path,
@@ -135,7 +141,8 @@ export function checkTensors(
   if (extra !== undefined) {
     throw new RkifError(
       "CHECKPOINT_MISMATCH",
-      `${file.path}: tensor "${extra}" belongs to no adapted module; expected the adapter of ${expected.size} tensors`,
+      `${file.path}: tensor "${extra}" belongs to no adapted module; expected the adapter of ${expected.size} tensors ` +
+        `(adapters of the head and of embeddings are not supported)`,
     );
   }
 }

@@ -69,7 +69,7 @@ export async function readCheckpoint(
       throw invalid(
         join(folder, name),
         `holds pickled weights, which run code when they are read; expected ${single}. Convert a checkpoint you trust with:\n` +
-          conversionCommand(folder),
+          (await conversionCommand(folder)),
       );
     }
   }
@@ -219,10 +219,19 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-function conversionCommand(folder: string): string {
+/** transformers' class that reads and writes all weights of a model type; others are written by the class of the bare model. */
+const classes: ReadonlyMap<unknown, string> = new Map([
+  ["t5", "AutoModelForSeq2SeqLM"],
+  ...["llama", "mistral", "qwen2", "qwen3"].map((type) => [type, "AutoModelForCausalLM"] as const),
+]);
+
+async function conversionCommand(folder: string): Promise<string> {
+  // Whatever is wrong with the configuration is told when the converted checkpoint is loaded.
+  const config = await readJsonFile(join(folder, "config.json"), "CONFIG_INVALID").catch(() => null);
+  const name = classes.get((config as { model_type?: unknown } | null)?.model_type) ?? "AutoModel";
   const quoted = `'${folder.replaceAll("'", `'\\''`)}'`;
   const program =
-    "import sys; from transformers import AutoModelForSeq2SeqLM as M; " +
+    `import sys; from transformers import ${name} as M; ` +
     "M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])";
   return `  python3 -c "${program}" ${quoted}`;
 }

@@ -1,5 +1,5 @@
-import { copyFile } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, mkdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 /** What stands beside the weights in a checkpoint folder and is needed to use them: the model's configuration and the tokenizer's. */
 const companions = [
@@ -18,13 +18,19 @@ const companions = [
   "vocab.json",
   "vocab.txt",
   "merges.txt",
+  // How sentence-transformers takes the mean of an encoder's states.
+  "modules.json",
+  "sentence_bert_config.json",
+  "config_sentence_transformers.json",
+  "1_Pooling/config.json",
 ];
 
 /** Copies those that there are; links, as the hub's cache has them, are followed. */
 export async function copyCompanions(from: string, to: string): Promise<void> {
   for (const file of companions) {
-    await copyFile(join(from, file), join(to, file)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
+    const source = join(from, file);
+    if ((await stat(source).catch(() => undefined)) === undefined) continue;
+    await mkdir(dirname(join(to, file)), { recursive: true });
+    await copyFile(source, join(to, file));
   }
 }

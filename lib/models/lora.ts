@@ -1,3 +1,4 @@
+import { createContext, runInContext } from "node:vm";
 import { RkifError } from "../errors.js";
 import type { AdaptedModule } from "../native/contract.js";
 
@@ -32,6 +33,14 @@ export interface LoraConfig {
   layersPattern?: string[];
 }
 
+/** Where an adapter's options come from. */
+export interface AdapterSource {
+  /** For messages. */
+  name: string;
+  /** Targets that match nothing are passed over, as PEFT does, as long as another matches: its weights show what was meant. */
+  lenient?: boolean;
+}
+
 type NamesOrPattern = string[] | string;
 
 /**
@@ -44,7 +53,7 @@ type NamesOrPattern = string[] | string;
 export function resolveAdaptedModules(
   lora: LoraConfig,
   modules: readonly string[],
-  source: string = "the adapter's options",
+  source: AdapterSource = { name: "the adapter's options" },
 ): AdaptedModule[] {
   return adapterShapes(lora, modules, source).map(({ module, r, alpha }) => ({
     module,
@@ -60,7 +69,7 @@ export function resolveAdaptedModules(
  */
 export function byWholePaths(lora: LoraConfig, modules: readonly string[], prefix: string): LoraConfig {
   const { r, alpha, dropout, rsLora } = lora;
-  const shapes = adapterShapes(lora, modules, "the adapter's options");
+  const shapes = adapterShapes(lora, modules, { name: "the adapter's options", lenient: true });
   const bare = (module: string): string => module.slice(prefix.length);
   const others = (of: "r" | "alpha"): Record<string, number> =>
     Object.fromEntries(
@@ -83,10 +92,10 @@ export function byWholePaths(lora: LoraConfig, modules: readonly string[], prefi
 function adapterShapes(
   lora: LoraConfig,
   modules: readonly string[],
-  source: string,
+  source: AdapterSource,
 ): { module: string; r: number; alpha: number }[] {
-  const ranks = compilePatterns(lora.rankPattern, source);
-  const alphas = compilePatterns(lora.alphaPattern, source);
+  const ranks = compilePatterns(lora.rankPattern, source.name);
+  const alphas = compilePatterns(lora.alphaPattern, source.name);
   return targetedModules(lora, modules, source).map((module) => ({
     module,
     r: firstMatch(ranks, module)?.value ?? lora.r,
@@ -105,6 +114,13 @@ export function idlePatterns(lora: LoraConfig, adapted: readonly AdaptedModule[]
   );
 }
 
+/** Targets of a list that match none of the modules. */
+export function unmatched({ targetModules }: LoraConfig, modules: readonly string[]): string[] {
+  if (typeof targetModules === "string") return [];
+  const found = matching(targetModules, modules, "the adapter's options");
+  return targetModules.filter((_, i) => found[i]!.length === 0);
+}
+
 /** Whether the targets are a name for every linear layer of a model. PEFT takes it in any case. */
 export function isAllLinear(targets: NamesOrPattern): boolean {
   return typeof targets === "string" && targets.toLowerCase() === "all-linear";
@@ -115,9 +131,10 @@ export function lastComponents(modules: readonly string[]): string[] {
   return [...new Set(modules.map((module) => module.slice(module.lastIndexOf(".") + 1)))].sort();
 }
 
-function targetedModules(lora: LoraConfig, modules: readonly string[], source: string): string[] {
+function targetedModules(lora: LoraConfig, modules: readonly string[], from: AdapterSource): string[] {
   const { targetModules: targets, excludeModules = [] } = lora;
-  const candidates = isAllLinear(targets) ? [...modules] : matched(targets, modules, source);
+  const source = from.name;
+  const candidates = isAllLinear(targets) ? [...modules] : matched(targets, modules, from);
   const excluded = new Set(matching(excludeModules, modules, source).flat());
   const inLayers = layerFilter(lora, source);
   const kept = candidates.filter((module) => !excluded.has(module) && inLayers(module));
@@ -132,15 +149,17 @@ function targetedModules(lora: LoraConfig, modules: readonly string[], source: s
 }
 
 /** The modules that any target matches. A target that matches none is most likely misspelt. */
-function matched(targets: NamesOrPattern, modules: readonly string[], source: string): string[] {
+function matched(targets: NamesOrPattern, modules: readonly string[], from: AdapterSource): string[] {
+  const source = from.name;
   if (targets.length === 0) throw invalid(source, "targetModules is empty; expected at least one module");
   const found = matching(targets, modules, source);
   const missing = found.findIndex((of) => of.length === 0);
-  if (missing !== -1) {
+  const passedOver = from.lenient === true && found.some((of) => of.length > 0);
+  if (missing !== -1 && !passedOver) {
     const target = typeof targets === "string" ? targets : targets[missing];
     throw invalid(
       source,
-      `target module ${shown(target)} matches no linear layer of the model; candidates: ` +
+      `target module ${shown(target)} matches no linear layer of the model below its head; candidates: ` +
         `${lastComponents(modules).join(", ")}, or a module's path such as ${shown(modules[0])}`,
     );
   }
@@ -153,7 +172,7 @@ function matching(targets: NamesOrPattern, modules: readonly string[], source: s
   if (typeof targets === "string") {
     if (targets === "") return [[]];
     const whole = compile(targets, (pattern) => `^(?:${pattern})$`, source);
-    return [modules.filter((module) => whole.test(module))];
+    return [modules.filter((module) => whole(module) !== null)];
   }
   return targets.map((target) =>
     modules.filter((module) => module === target || module.endsWith(`.${target}`)),
@@ -169,42 +188,47 @@ function layerFilter(lora: LoraConfig, source: string): (module: string) => bool
   }
   const numbered =
     layersPattern.length === 0
-      ? [/^.*?\.[^.]*\.(?<layer>\d+)\./u]
+      ? [(module: string) => /^.*?\.[^.]*\.(?<layer>\d+)\./u.exec(module)]
       : layersPattern.map((pattern) =>
           compile(pattern, (text) => `^(?:^|.*?\\.)${text}\\.(?<layer>\\d+)\\.`, source),
         );
   return (module) => {
     if (targets.includes(module)) return true;
-    const layer = numbered
-      .map((pattern) => pattern.exec(module)?.groups?.["layer"])
-      .find((n) => n !== undefined);
+    const layer = numbered.map((pattern) => pattern(module)?.groups?.["layer"]).find((n) => n !== undefined);
     return layer !== undefined && layers.includes(Number(layer));
   };
 }
 
 interface CompiledPattern {
   key: string;
-  regex: RegExp;
+  match: Matcher;
   value: number;
 }
 
 function compilePatterns(table: Record<string, number>, source: string): CompiledPattern[] {
   return Object.entries(table).map(([key, value]) => ({
     key,
-    regex: compile(key, (pattern) => `^(.*\\.)?(${pattern})$`, source),
+    match: compile(key, (pattern) => `^(.*\\.)?(${pattern})$`, source),
     value,
   }));
 }
 
 function firstMatch(patterns: readonly CompiledPattern[], module: string): CompiledPattern | undefined {
-  return patterns.find(({ regex }) => regex.test(module));
+  return patterns.find(({ match }) => match(module) !== null);
 }
 
-function compile(pattern: string, around: (pattern: string) => string, source: string): RegExp {
+/** A compiled pattern, applied to a path. */
+type Matcher = (path: string) => RegExpExecArray | null;
+
+/** A pattern may come from a file of anybody's: one that backtracks for ever must not stop the process. */
+const patternMilliseconds = 200;
+
+function compile(pattern: string, around: (pattern: string) => string, source: string): Matcher {
+  let regex: RegExp;
   try {
     // By itself first: "a)|(b" compiles between parentheses, and means something else there.
     new RegExp(pattern, "u");
-    return new RegExp(around(pattern), "u");
+    regex = new RegExp(around(pattern), "u");
   } catch (cause) {
     throw new RkifError(
       "INVALID_ARGUMENT",
@@ -213,6 +237,23 @@ function compile(pattern: string, around: (pattern: string) => string, source: s
       { cause },
     );
   }
+  // Names and dots alone cannot run away.
+  if (/^[\w.\\^$-]*$/u.test(pattern)) return (path) => regex.exec(path);
+  const context = createContext({ regex, path: "" });
+  return (path) => {
+    context["path"] = path;
+    try {
+      return runInContext("regex.exec(path)", context, {
+        timeout: patternMilliseconds,
+      }) as ReturnType<Matcher>;
+    } catch (cause) {
+      throw new RkifError(
+        "INVALID_ARGUMENT",
+        `${source}: the pattern ${shown(pattern)} takes too long on ${shown(path)}; list the modules instead`,
+        { cause },
+      );
+    }
+  };
 }
 
 function shown(value: unknown): string {

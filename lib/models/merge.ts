@@ -33,6 +33,8 @@ export interface MergeReport {
   /** Linear layers whose weights changed. */
   modules: number;
   bytes: number;
+  /** What was odd about the checkpoint and did no harm; one line each. */
+  warnings: string[];
 }
 
 /** A tensor of the merged checkpoint, and what it takes. */
@@ -82,7 +84,14 @@ export async function mergeAdapter({
       await copyCompanions(folder, temporary);
       return names;
     });
-    return { out: target, files, modules: adapter.modules.length, bytes: bytesOf(planned) };
+    const { modules, unused } = adapter;
+    return {
+      out: target,
+      files,
+      modules: modules.length + unused.length,
+      bytes: bytesOf(planned),
+      warnings: checkpoint.warnings,
+    };
   } finally {
     for (const file of opened) file.dispose();
   }

@@ -12,6 +12,8 @@ export interface EncodeOptions {
 export type SpecialRole = "bos" | "eos" | "pad" | "unk";
 
 const roles: readonly SpecialRole[] = ["bos", "eos", "pad", "unk"];
+/** Roles whose token goes into texts here. Of the others, published files name some that their tokenizer does not have. */
+const needed: ReadonlySet<SpecialRole> = new Set(["bos", "eos"]);
 
 /**
  * Texts go in by this many: an encoding holds offsets, masks and strings besides its ids, some hundred bytes a token, and turning
@@ -28,6 +30,8 @@ export class Tokenizer {
   readonly file: string;
   /** Entries of the vocabulary, added tokens included. A model's embedding may have more rows. */
   readonly size: number;
+  /** Entries without the added tokens. */
+  readonly baseSize: number;
   /** Tokens the template puts before and after a text. */
   readonly prefix: readonly number[];
   readonly suffix: readonly number[];
@@ -44,6 +48,7 @@ export class Tokenizer {
     this.file = file;
     this.#native = native;
     this.size = native.getVocabSize(true);
+    this.baseSize = native.getVocabSize(false);
     this.prefix = template.prefix;
     this.suffix = template.suffix;
     this.special = special;
@@ -160,6 +165,7 @@ async function readSpecialTokens(
       if (special[role] !== undefined || entry === undefined || entry === null) continue;
       // Older files spell a token as an object with its stripping rules.
       const token = typeof entry === "object" ? (entry as { content?: unknown }).content : entry;
+      if (typeof token === "string" && native.tokenToId(token) === null && !needed.has(role)) continue;
       if (typeof token !== "string" || native.tokenToId(token) === null) {
         throw new RkifError(
           "CHECKPOINT_INVALID",

@@ -10,6 +10,7 @@ import { readCheckpoint } from "./checkpoint-files.js";
 import { copyCompanions } from "./companions.js";
 import { type ModelConfig, readModelConfig } from "./config/index.js";
 import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
+import { readJsonFile } from "./json-file.js";
 import { checkMemory } from "./memory.js";
 import { setThreadsFor } from "./threads.js";
 import { Tokenizer } from "./tokenizer.js";
@@ -75,12 +76,20 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
   const config = await readModelConfig(folder, files);
   const tokenizer = await Tokenizer.open(folder);
   const { vocabSize } = config.config;
-  if (tokenizer.size > vocabSize) {
+  if (tokenizer.baseSize > vocabSize) {
     throw new RkifError(
       "CHECKPOINT_MISMATCH",
-      `${tokenizer.file} has ${tokenizer.size} entries, but the model's vocabulary is ${vocabSize}; expected a tokenizer of this checkpoint`,
+      `${tokenizer.file} has ${tokenizer.baseSize} entries, but the model's vocabulary is ${vocabSize}; expected a tokenizer of this checkpoint`,
     );
   }
+  // Fine-tunes often add a padding token that no text has. Where a text has such a token, it is refused then.
+  if (tokenizer.size > vocabSize) {
+    const beyond = tokenizer.size - vocabSize;
+    warnings.push(
+      `${tokenizer.file} has ${beyond} added ${beyond === 1 ? "token" : "tokens"} beyond the model's vocabulary of ${vocabSize}: texts that hold one are refused`,
+    );
+  }
+  if (config.family === "encoder") warnings.push(...(await poolingWarnings(folder)));
   const baseType = options.baseType ?? "float32";
   const full = options.trainable.kind === "full";
   if (options.memory !== undefined) checkMemory(config, { folder, baseType, limit: options.memory, full });
@@ -172,6 +181,14 @@ async function resolveTrainable(
     modules: { kind: "lora", dropout: wanted.dropout, modules },
     warnings: idleWarnings(trainable, modules),
   };
+}
+
+/** Encoders made for another vector than the mean of their states, as sentence-transformers describes them beside the weights. */
+async function poolingWarnings(folder: string): Promise<string[]> {
+  const file = join(folder, "1_Pooling", "config.json");
+  const pooling = (await readJsonFile(file, "CONFIG_INVALID").catch(() => ({}))) as Record<string, unknown>;
+  if (pooling["pooling_mode_mean_tokens"] !== false) return [];
+  return [`${file} asks for another pooling than the mean over tokens, which is what is computed here`];
 }
 
 function idleWarnings(lora: LoraConfig, modules: readonly AdaptedModule[]): string[] {

@@ -46,7 +46,7 @@ export async function readLearnedTask(
   index: number,
   name: string,
   format: RecordFormat,
-  hasMemory: boolean,
+  { hasMemory, usesDev }: { hasMemory: boolean; usesDev: boolean },
 ): Promise<LearnedTask> {
   const path = folder.task(index, name);
   const { labels } = await readJson<{ labels: string[] }>(join(path, "task.json"));
@@ -58,7 +58,7 @@ export async function readLearnedTask(
     name,
     labels,
     memory: hasMemory ? await encode(await readSome(join(path, "memory.jsonl"))) : [],
-    dev: await encode(await readSome(join(path, "dev.jsonl"))),
+    dev: usesDev ? await encode(await readSome(join(path, "dev.jsonl"))) : [],
     test: (await format.encodePrompts(test)).prompts,
     references: test.map(({ output }) => output),
   };

@@ -362,7 +362,8 @@ export class Learner {
   }
 
   #read(index: number, name: string, hasMemory: boolean): Promise<LearnedTask> {
-    return readLearnedTask(this.#store.folder, index, name, this.#format, hasMemory);
+    const usesDev = this.config.selectBestOnDev;
+    return readLearnedTask(this.#store.folder, index, name, this.#format, { hasMemory, usesDev });
   }
 
   #saveTrained(folder: string): Promise<void> {

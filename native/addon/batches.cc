@@ -87,8 +87,10 @@ GenerateOptions read_generate_options(const Argument& options, int64_t vocab_siz
   }
   Argument sampling = options["sampling"];
   if (!sampling.missing()) {
-    result.sampling = Sampling{sampling["temperature"].number(), sampling["topP"].number(),
-                               static_cast<uint64_t>(sampling["seed"].integer(0)), {}};
+    result.sampling = Sampling{sampling["temperature"].number(),
+                               sampling["topP"].number(),
+                               static_cast<uint64_t>(sampling["seed"].integer(0)),
+                               {}};
     if (!sampling["keys"].missing()) {
       result.sampling->keys = sampling["keys"].uint32s();
       same_count(sampling["keys"], result.sampling->keys.size(), result.input_lengths.size(), "prompt");

@@ -18,8 +18,8 @@ Environment& Environment::create(Napi::Env env) {
 
 Environment::Environment(Napi::Env env) : env_(env) {
   Napi::String name = Napi::String::New(env, "recurrent-kif");
-  check(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, &Environment::receive,
-                                        &function_),
+  check(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
+                                        &Environment::receive, &function_),
         "napi_create_threadsafe_function");
   // An idle addon must not keep the process alive; open promises do.
   check(napi_unref_threadsafe_function(env, function_), "napi_unref_threadsafe_function");

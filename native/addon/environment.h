@@ -67,8 +67,8 @@ class Environment {
     return promise;
   }
 
-  // From the compute thread: runs `call` on the environment's thread, after what was sent there before. An error that it
-  // throws is an uncaught exception of the program. Dropped where the environment goes first.
+  // From the compute thread: runs `call` on the environment's thread, after what was sent there before. An error that
+  // it throws is an uncaught exception of the program. Dropped where the environment goes first.
   void post(std::function<void(Napi::Env)> call);
 
   // Set when the environment goes, so that long work ends at its next check.

@@ -19,6 +19,8 @@ Problem describe(std::exception_ptr error) {
     return {"CHECKPOINT_INVALID", e.what()};
   } catch (const CheckpointMismatch& e) {
     return {"CHECKPOINT_MISMATCH", e.what()};
+  } catch (const NotFinite& e) {
+    return {"NON_FINITE", e.what()};
   } catch (const c10::Error& e) {
     std::string message = e.what_without_backtrace();
     // libtorch's CPU allocator has no exception type of its own; its wording depends on the platform.

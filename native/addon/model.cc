@@ -142,7 +142,7 @@ Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
     if (!on_tokens.value.IsFunction()) on_tokens.refuse("a function");
     listener = std::make_shared<Napi::FunctionReference>(Napi::Persistent(on_tokens.value.As<Napi::Function>()));
     options->on_tokens = [&environment, weak = std::weak_ptr(listener)](const std::vector<int32_t>& prompts,
-                                                                         const std::vector<int32_t>& tokens) {
+                                                                        const std::vector<int32_t>& tokens) {
       environment.post([weak, prompts, tokens](Napi::Env env) {
         if (auto function = weak.lock()) function->Call({to_int32s(env, prompts), to_int32s(env, tokens)});
       });

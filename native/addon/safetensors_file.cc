@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/isfinite.h>
 
 #include <algorithm>
 #include <cstring>
@@ -194,6 +195,8 @@ LowRank low_rank(const Argument& add, const StoredTensor& to) {
 at::Tensor matrix(const StoredTensor& stored) {
   at::Tensor values = at::empty(stored.shape, at::kFloat);
   convert_to_float(stored, 0, values.numel(), values.data_ptr<float>());
+  if (!at::isfinite(values).all().item<bool>())
+    throw CheckpointInvalid("tensor \"" + stored.name + "\" holds values that are not finite; nothing is made of them");
   return values;
 }
 

@@ -1,6 +1,6 @@
 // Attention over packed tokens with a bias by relative offset and counter-based dropout on the probabilities. fp32.
-// q: [query tokens, heads * head_size] row-major, k, v: [key tokens, key heads * head_size] likewise, with row strides in
-// elements.
+// q: [query tokens, heads * head_size] row-major, k, v: [key tokens, key heads * head_size] likewise, with row strides
+// in elements.
 #pragma once
 #include <cstdint>
 #include <vector>

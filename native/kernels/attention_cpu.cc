@@ -181,8 +181,7 @@ void forward(const AttentionShape& shape, const AttentionSpan& span, int64_t key
     const SpanHead part(shape, span, head, bias, dropout);
     const float* q = at.q + part.query;
     float* out = at.out + part.query;
-    float* log_sum_exp =
-        at.log_sum_exp == nullptr ? nullptr : at.log_sum_exp + head * at.query_rows + span.query_start;
+    float* log_sum_exp = at.log_sum_exp == nullptr ? nullptr : at.log_sum_exp + head * at.query_rows + span.query_start;
     for (int64_t begin = 0; begin < queries; begin += kQueryBlock) {
       const int64_t end = std::min(begin + kQueryBlock, queries), count = end - begin;
       const int64_t visible = part.visible(end), padded = padded_row(visible);
@@ -354,8 +353,8 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
                  span.query_length - 1;
         }
         backward(part, {q + part.query, k + part.key, v + part.value, out + part.query,
-                        log_sum_exp + head * query_rows + span.query_start, grad_out + part.query,
-                        grad_q + part.query, grad_k + part.key, grad_v + part.value, sums});
+                        log_sum_exp + head * query_rows + span.query_start, grad_out + part.query, grad_q + part.query,
+                        grad_k + part.key, grad_v + part.value, sums});
       }
     }
   });

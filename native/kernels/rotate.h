@@ -1,5 +1,5 @@
-// Rotary position embedding of packed rows (Su et al., arXiv 2104.09864), in the layout of the Hugging Face checkpoints:
-// element i of a head is rotated with element i + head_size / 2.
+// Rotary position embedding of packed rows (Su et al., arXiv 2104.09864), in the layout of the Hugging Face
+// checkpoints: element i of a head is rotated with element i + head_size / 2.
 #pragma once
 #include <cstdint>
 

@@ -26,8 +26,8 @@ struct AttentionPlace {
   at::Tensor prefix_keys, prefix_values;
 };
 
-// q: [query rows, heads * head size], k, v: [key rows, key heads * head size] -> [query rows, heads * head size]. Gradients to q, k, v
-// and the bias table.
+// q: [query rows, heads * head size], k, v: [key rows, key heads * head size] -> [query rows, heads * head size].
+// Gradients to q, k, v and the bias table.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionBias& bias,
                   const AttentionPlace& place);
 

@@ -58,11 +58,10 @@ std::vector<std::vector<int32_t>> Decoder::generate(const GenerateOptions& optio
     input.places = rope_.places(std::move(positions), prompts.longest + step);
     return stack_.run(input, embedding_, pass);
   };
-  return generate_tokens(
-      options, prompts.count(), vocab_size_,
-      [&](const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step) {
-        return head(step == 0 ? first() : next(active, tokens, step));
-      });
+  return generate_tokens(options, prompts.count(), vocab_size_,
+                         [&](const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step) {
+                           return head(step == 0 ? first() : next(active, tokens, step));
+                         });
 }
 
 std::vector<double> Decoder::score_options(const ScoreOptions& options) {

@@ -69,8 +69,8 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
                                    size_t layer) const {
   const DecoderConfig& c = config_;
   const Block& block = blocks_[layer];
-  at::Tensor q = rotated_heads(linear(x, block.q, adapter_place(pass, layer, kQ)), c.num_heads, block.query_norm,
-                               input.places);
+  at::Tensor q =
+      rotated_heads(linear(x, block.q, adapter_place(pass, layer, kQ)), c.num_heads, block.query_norm, input.places);
   at::Tensor k = rotated_heads(linear(x, block.k, adapter_place(pass, layer, kK)), c.num_key_value_heads,
                                block.key_norm, input.places);
   KeyValues keys{k, linear(x, block.v, adapter_place(pass, layer, kV))};

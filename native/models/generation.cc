@@ -1,6 +1,7 @@
 #include "models/generation.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/argmax.h>
 
 #include <algorithm>
@@ -89,6 +90,19 @@ int32_t sample(const float* logits, int64_t count, const Sampling& sampling, dou
   return last;
 }
 
+// The best of what is no number would be any token. Minus infinity is a number here: a token that cannot be.
+void check_numbers(const at::Tensor& logits) {
+  at::Tensor highest = at::amax(logits, {1});
+  const float* values = highest.const_data_ptr<float>();
+  for (int64_t i = 0; i < highest.numel(); ++i) {
+    if (!std::isfinite(values[i])) {
+      throw NotFinite(
+          "generate: a row's logits are not finite: the weights or the adapter hold values that are no numbers, or too "
+          "large");
+    }
+  }
+}
+
 std::vector<int32_t> best_tokens(const at::Tensor& logits) {
   at::Tensor best = at::argmax(logits, 1);
   const int64_t* ids = best.const_data_ptr<int64_t>();
@@ -125,6 +139,7 @@ std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options
     if (step < options.min_new_tokens) {
       for (int32_t id : ends) logits.select(1, id).fill_(-std::numeric_limits<float>::infinity());
     }
+    check_numbers(logits);
     std::vector<int32_t> chosen =
         options.sampling ? sample_tokens(logits, *options.sampling, active, step) : best_tokens(logits);
     if (options.on_tokens) options.on_tokens(active, chosen);

@@ -20,8 +20,8 @@ class KeyValueCache {
   // `rows` answers of at most `most` tokens; `width`: columns of keys and of values.
   KeyValueCache(int64_t layers, int64_t rows, int64_t most, int64_t width);
 
-  // Makes room for token `step` of the rows in `active`: the next store() of every layer puts it there. Most answers are
-  // short: the room grows as they do.
+  // Makes room for token `step` of the rows in `active`: the next store() of every layer puts it there. Most answers
+  // are short: the room grows as they do.
   void begin(const std::vector<int32_t>& active, int64_t step);
   // Adds this step's keys and values of a layer and returns all of them.
   const KeyValues& store(int64_t layer, const KeyValues& step);

@@ -21,8 +21,8 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& matrix) {
 }
 
 at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
-  at::Tensor y = layer.scales.defined() ? times_transposed(x, {layer.weight, layer.scales})
-                                        : product(x, layer.weight.t());
+  at::Tensor y =
+      layer.scales.defined() ? times_transposed(x, {layer.weight, layer.scales}) : product(x, layer.weight.t());
   if (layer.bias.defined()) y.add_(layer.bias.detach());
   return y;
 }

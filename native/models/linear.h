@@ -6,8 +6,8 @@
 
 namespace rkif {
 
-// y = W x + bias + scale * B (A dropout(x)). W: [out, in], fp32, bf16 or, with scales, int8; bias: [out] fp32, undefined
-// where there is none; A: [r, in] and B: [out, r], fp32.
+// y = W x + bias + scale * B (A dropout(x)). W: [out, in], fp32, bf16 or, with scales, int8; bias: [out] fp32,
+// undefined where there is none; A: [r, in] and B: [out, r], fp32.
 class Linear {
  public:
   at::Tensor weight;

@@ -25,6 +25,11 @@ inline void check_abort(const AbortFlag& flag) {
   if (flag && flag->load(std::memory_order_relaxed)) throw Aborted();
 }
 
+// A result that would be made of NaN or infinity.
+struct NotFinite : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // Weights do not fit the configuration: missing, unexpected or of another shape. The message names the tensors.
 struct CheckpointMismatch : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -61,8 +66,8 @@ struct ModelOptions {
 };
 
 // Records laid end to end; int32 ids on the host. A record's dropout key goes with it. What labels are depends on the
-// family: T5, the decoder's targets; decoder, parallel to the inputs, each predicted from the tokens before it; encoder,
-// one for each record, the index of its candidate. -100: not predicted.
+// family: T5, the decoder's targets; decoder, parallel to the inputs, each predicted from the tokens before it;
+// encoder, one for each record, the index of its candidate. -100: not predicted.
 struct Batch {
   std::vector<int32_t> input_ids;
   std::vector<int32_t> input_lengths;
@@ -86,8 +91,8 @@ struct LossReport {
   int64_t label_tokens = 0;
 };
 
-// The smallest set of most probable tokens that reaches top_p is drawn from, at softmax(logits / temperature). Draws are
-// a function of (seed, the prompt's key, step).
+// The smallest set of most probable tokens that reaches top_p is drawn from, at softmax(logits / temperature). Draws
+// are a function of (seed, the prompt's key, step).
 struct Sampling {
   double temperature = 1;  // above 0
   double top_p = 1;        // above 0, at most 1
@@ -129,8 +134,8 @@ class Model {
   virtual LossReport accumulate(const Batch&, const AccumulateOptions&) = 0;
   // Sum of the cross entropies of each record's labels; no dropout, no gradients.
   virtual std::vector<double> loss(const Batch&, const AbortFlag&) = 0;
-  // fp32. T5: of all label positions, [label tokens, vocabulary]; decoder: of all tokens, [tokens, vocabulary]; encoder:
-  // [records, candidates].
+  // fp32. T5: of all label positions, [label tokens, vocabulary]; decoder: of all tokens, [tokens, vocabulary];
+  // encoder: [records, candidates].
   virtual at::Tensor logits(const Batch&) = 0;
   // New tokens of each prompt, up to and including the end token. std::invalid_argument from a family that cannot.
   virtual std::vector<std::vector<int32_t>> generate(const GenerateOptions&) = 0;

@@ -54,7 +54,7 @@ std::map<std::string, AdaptedModule> checked(const ModelOptions& options, const 
   for (const AdaptedModule& adapted : options.adapter) {
     const std::string& path = adapted.module;
     if (adapted.r < 1) refuse("rank of " + path + " is " + std::to_string(adapted.r) + ", expected at least 1");
-    if (!std::isfinite(adapted.scale)) refuse("scale of " + path + " is not a finite number");
+    if (!std::isfinite(static_cast<float>(adapted.scale))) refuse("scale of " + path + " is not a finite number");
     if (!by_path.emplace(path, adapted).second) refuse("module " + path + " is given twice");
   }
   std::vector<std::string> modules = list.linear_modules();

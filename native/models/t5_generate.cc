@@ -38,14 +38,13 @@ std::vector<std::vector<int32_t>> T5::generate(const GenerateOptions& options) {
   T5DecoderInput input;
   input.cache = &cache;
   input.bias = decoder_.bias(options.max_new_tokens);
-  return generate_tokens(
-      options, prompts.count(), vocab_size_,
-      [&](const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step) {
-        set_step(active, step, prompts, input);
-        int32_t start = static_cast<int32_t>(config_.decoder_start_token_id);
-        input.ids = index_tensor(step == 0 ? std::vector<int32_t>(active.size(), start) : tokens);
-        return head(decoder_.decode(input, {}, cross, embedding_, pass));
-      });
+  return generate_tokens(options, prompts.count(), vocab_size_,
+                         [&](const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step) {
+                           set_step(active, step, prompts, input);
+                           int32_t start = static_cast<int32_t>(config_.decoder_start_token_id);
+                           input.ids = index_tensor(step == 0 ? std::vector<int32_t>(active.size(), start) : tokens);
+                           return head(decoder_.decode(input, {}, cross, embedding_, pass));
+                         });
 }
 
 std::vector<double> T5::score_options(const ScoreOptions& options) {

@@ -48,7 +48,9 @@ void T5Stack::list(SlotList& slots) {
   const T5Config& c = config_;
   int64_t inner = c.num_heads * c.d_kv;
   std::string stack = decoder_ ? "decoder" : "encoder";
-  auto norm = [&](const std::string& module, at::Tensor& tensor) { slots.small(module + ".weight", {c.d_model}, tensor); };
+  auto norm = [&](const std::string& module, at::Tensor& tensor) {
+    slots.small(module + ".weight", {c.d_model}, tensor);
+  };
   auto attention = [&](const std::string& module, Attention& layer) {
     slots.linear(module + ".q", inner, c.d_model, layer.q);
     slots.linear(module + ".k", inner, c.d_model, layer.k);

@@ -129,6 +129,35 @@ describe("models/adapter", () => {
     });
   }
 
+  it("leaves out a pooler's, which plays no part, with or without its tensors", async () => {
+    const targets = { target_modules: ["query", "pooler.dense"] };
+    for (const stored of [queries, [...queries, "pooler.dense"]]) {
+      await withFolder(async (folder) => {
+        await writeAdapter(folder, targets, pairs(stored));
+        const { modules, unused, lora } = await readAdapter(folder, linear, plainOpen());
+        expect(modules.map(({ module }) => module)).to.deep.equal(queries);
+        expect(unused.map(({ module }) => module)).to.deep.equal(stored.slice(queries.length));
+        expect(lora.targetModules).to.deep.equal(queries);
+      });
+    }
+  });
+
+  it("takes an all-linear adapter that excludes the pooler", async () => {
+    await withFolder(async (folder) => {
+      await writeAdapter(folder, { target_modules: "all-linear", exclude_modules: ["dense"] }, pairs(linear));
+      const { modules } = await readAdapter(folder, linear, plainOpen());
+      expect(modules.map(({ module }) => module)).to.deep.equal(linear);
+    });
+  });
+
+  it("says that adapters of the head are not supported", async () => {
+    await withFolder(async (folder) => {
+      await writeAdapter(folder, { target_modules: ["query", "lm_head"] }, pairs([...queries, "lm_head"]));
+      const error = await failure(readAdapter(folder, linear, plainOpen()));
+      expect(error.message).to.contain("lm_head").and.contain("adapters of the head");
+    });
+  });
+
   it("names the configuration where its targets fit no layer", async () => {
     await withFolder(async (folder) => {
       await writeAdapter(folder, { target_modules: ["q_proj"] }, pairs(queries));

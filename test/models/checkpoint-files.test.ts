@@ -127,6 +127,15 @@ describe("models/checkpoint-files", () => {
       const [option, program, argument] = words.split("\n");
       expect([option, argument]).to.deep.equal(["-c", folder]);
       expect(program).to.contain("save_pretrained(sys.argv[1])");
+      for (const [type, name] of [
+        ["t5", "AutoModelForSeq2SeqLM"],
+        ["llama", "AutoModelForCausalLM"],
+        ["bert", "AutoModel"],
+      ] as const) {
+        await writeFile(join(folder, "config.json"), JSON.stringify({ model_type: type }));
+        const { message } = await failure(readCheckpoint(folder, plainOpen()));
+        expect(message).to.contain(`import ${name} as M`);
+      }
     });
   });
 

@@ -170,10 +170,25 @@ describe("models/lora", () => {
   for (const [what, fields, words] of wrong) {
     it(`refuses ${what}, naming where it comes from`, async () => {
       const error = await failure(() =>
-        resolveAdaptedModules(lora(fields), decoder, "a/adapter_config.json"),
+        resolveAdaptedModules(lora(fields), decoder, { name: "a/adapter_config.json" }),
       );
       expect(error).to.include({ name: "RkifError", code: "INVALID_ARGUMENT" });
       for (const word of ["a/adapter_config.json: ", ...words]) expect(error.message).to.contain(word);
     });
   }
+
+  it("passes over names that match nothing where the source is lenient, as long as another matches", async () => {
+    const modules = (targetModules: string[], lenient: boolean): string[] =>
+      resolveAdaptedModules(lora({ targetModules }), decoder, { name: "it", lenient }).map(
+        ({ module }) => module,
+      );
+    expect(modules(["q_proj", "query_key_value"], true)).to.deep.equal(modules(["q_proj"], false));
+    expect((await failure(() => modules(["query_key_value"], true))).message).to.contain("query_key_value");
+  });
+
+  it("refuses a pattern that would backtrack for ever", async () => {
+    const targetModules = "(.*a*)*(.*l*)*(.*o*)*b";
+    const error = await failure(() => resolveAdaptedModules(lora({ targetModules }), decoder));
+    expect(error.message).to.contain("takes too long").and.contain("list the modules");
+  }).timeout(10_000);
 });

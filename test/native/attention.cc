@@ -102,7 +102,8 @@ Result run(const Problem& p, const Inputs<float>& in, const std::vector<float>& 
   r.out.assign(in.q.size(), 0);
   r.log_sum_exp.assign(p.shape.heads * p.query_rows, 0);
   OffsetBias bias{p.reach > 0 ? in.table.data() : nullptr, p.reach};
-  AttentionPrefix prefix{in.k.data() + p.key_rows * p.shape.key_stride, in.v.data() + p.key_rows * p.shape.value_stride};
+  AttentionPrefix prefix{in.k.data() + p.key_rows * p.shape.key_stride,
+                         in.v.data() + p.key_rows * p.shape.value_stride};
   attention_forward(p.shape, p.spans, bias, p.dropout, in.q.data(), in.k.data(), in.v.data(), r.out.data(),
                     r.log_sum_exp.data(), p.query_rows, prefix);
   if (grad_out.empty()) return r;
@@ -233,8 +234,12 @@ TEST("attention: keys of a prefix stand before a span's own") {
       int64_t width = 2 * head_size;
       // Three spans behind one prefix, one of them a single query; one behind another prefix; one without.
       Problem p{{4, head_size, 2 * width, width, width, 0.3f, true, 2, window},
-                {{0, 5, 0, 5, 1, 2, 40}, {5, 1, 5, 3, 2, 2, 40}, {6, 2, 8, 2, 3, 2, 40}, {8, 3, 10, 3, 4, 0, 1},
-                 {11, 4, 13, 4, 5}, {15, 1, 17, 1, 6, 5, 20}},
+                {{0, 5, 0, 5, 1, 2, 40},
+                 {5, 1, 5, 3, 2, 2, 40},
+                 {6, 2, 8, 2, 3, 2, 40},
+                 {8, 3, 10, 3, 4, 0, 1},
+                 {11, 4, 13, 4, 5},
+                 {15, 1, 17, 1, 6, 5, 20}},
                 16,
                 18,
                 0,

@@ -1,12 +1,11 @@
 // Choosing tokens: sampling as a function of seed, prompt and step.
-#include "models/generation.h"
-
 #include <ATen/ops/empty.h>
 
 #include <cmath>
 #include <limits>
 
 #include "check.h"
+#include "models/generation.h"
 
 using namespace rkif;
 
@@ -70,7 +69,8 @@ TEST("sampling: draws belong to seed, prompt and step, not to the batch") {
   std::vector<int32_t> all = sample_tokens(rows_of(logits, 50), {1, 0.9, 4, {}}, first(50), 2);
   CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 4, {}}, first(50), 2) == all);
   CHECK(sample_tokens(rows_of(logits, 2), {1, 0.9, 4, {}}, {41, 7}, 2) == (std::vector<int32_t>{all[41], all[7]}));
-  CHECK(sample_tokens(rows_of(logits, 2), {1, 0.9, 4, {7, 41}}, first(2), 2) == (std::vector<int32_t>{all[7], all[41]}));
+  CHECK(sample_tokens(rows_of(logits, 2), {1, 0.9, 4, {7, 41}}, first(2), 2) ==
+        (std::vector<int32_t>{all[7], all[41]}));
   CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 5, {}}, first(50), 2) != all);
   CHECK(sample_tokens(rows_of(logits, 50), {1, 0.9, 4, {}}, first(50), 3) != all);
 }
@@ -104,4 +104,19 @@ TEST("generation: end tokens, least numbers of tokens, and what listeners are to
   CHECK(rows[1] == (std::vector<int32_t>{2, 2, 1, 2, 5}));  // of the equal others the first
   options.end_token_ids = {6};
   CHECK_THROWS(generate_tokens(options, 3, 6, next), std::invalid_argument, "end token is 6");
+}
+
+TEST("generation: logits without a highest number are an error, not a token") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  GenerateOptions options;
+  for (const std::vector<float>& logits : {std::vector<float>{1, nan}, {infinity, 0}, {-infinity, -infinity}}) {
+    auto next = [&](const std::vector<int32_t>& active, const std::vector<int32_t>&, int64_t) {
+      return rows_of(logits, static_cast<int64_t>(active.size()));
+    };
+    CHECK_THROWS(generate_tokens(options, 2, 2, next), NotFinite, "not finite");
+  }
+  auto next = [&](const std::vector<int32_t>&, const std::vector<int32_t>&, int64_t) {
+    return rows_of({-infinity, 2}, 1);
+  };
+  CHECK(generate_tokens(options, 1, 2, next)[0] == std::vector<int32_t>{1});
 }

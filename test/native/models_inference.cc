@@ -197,7 +197,8 @@ TEST("t5 loading: weights that do not fit are named") {
 
 TEST("t5 loading: an adapter's tensors stand in the order of the state dict, with PEFT's names") {
   ModelOptions options;
-  const std::string last = "decoder.block.1.layer.2.DenseReluDense.wo", first = "encoder.block.1.layer.0.SelfAttention.o";
+  const std::string last = "decoder.block.1.layer.2.DenseReluDense.wo",
+                    first = "encoder.block.1.layer.0.SelfAttention.o";
   options.adapter = {{last, 3, 1}, {first, 2, 1}};
   std::unique_ptr<Model> model = small_model(small_config(), options);
   const std::vector<TensorLayout>& layout = model->layout();

@@ -1,6 +1,4 @@
 // Weight-only 8-bit matrices.
-#include "models/int8.h"
-
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros.h>
@@ -9,6 +7,7 @@
 #include <limits>
 
 #include "check.h"
+#include "models/int8.h"
 #include "models_small_t5.h"
 
 using namespace rkif;

@@ -30,13 +30,13 @@ export class Instruction implements RecordFormat {
   readonly #tokenizer: Pick<Tokenizer, "encode" | "prefix" | "file">;
   readonly #template: PromptTemplate;
   readonly #cutoff: number;
-  /** What ends an answer. */
-  readonly #end: Int32Array;
+  /** What ends an answer; null where nothing says it: then the model can be asked, not trained. */
+  readonly #end: Int32Array | null;
 
   private constructor(
     tokenizer: Pick<Tokenizer, "encode" | "prefix" | "file">,
     { template, cutoffTokens }: InstructionOptions,
-    end: Int32Array,
+    end: Int32Array | null,
   ) {
     this.#tokenizer = tokenizer;
     this.#template = template;
@@ -44,7 +44,7 @@ export class Instruction implements RecordFormat {
     this.#end = end;
   }
 
-  /** @throws {RkifError} CONFIG_INVALID where the cutoff leaves no room for an answer, or nothing says how an answer ends. */
+  /** @throws {RkifError} CONFIG_INVALID where the cutoff leaves no room for an answer. */
   static async open(
     tokenizer: Pick<Tokenizer, "encode" | "prefix" | "file">,
     options: InstructionOptions,
@@ -53,7 +53,7 @@ export class Instruction implements RecordFormat {
     const end = await endOfAnswer(tokenizer, template, endTokenId);
     const format = new Instruction(tokenizer, options, end);
     const [frame] = await format.#code([template.frame + template.answerLead]);
-    const least = frame!.length + 1 + end.length;
+    const least = frame!.length + 1 + (end?.length ?? 1);
     if (!Number.isSafeInteger(cutoffTokens) || cutoffTokens < least) {
       throw new RkifError(
         "CONFIG_INVALID",
@@ -68,12 +68,13 @@ export class Instruction implements RecordFormat {
 
   async encode(records: readonly TaskRecord[]): Promise<EncodedRecords> {
     const prepared = this.#prepare(records, (i) => this.#template.answerLead + records[i]!.output);
-    const room = this.#cutoff - this.#end.length;
+    const end = this.#required();
+    const room = this.#cutoff - end.length;
     const { coded: wholes, cut: cutSources } = await this.#fit(prepared, room);
     const prompts = await this.#code(prepared.map(({ fields, write }) => write(fields)));
     return {
       records: wholes.map((whole, key) => {
-        const inputIds = concatenate([whole.subarray(0, room), this.#end]).ids;
+        const inputIds = concatenate([whole.subarray(0, room), end]).ids;
         // Nothing comes before the first token to predict it from.
         const first = Math.max(1, commonLength(prompts[key]!, whole));
         return { inputIds, labels: inputIds.slice().fill(-100, 0, first), key };
@@ -100,11 +101,22 @@ export class Instruction implements RecordFormat {
   async encodeCandidates(texts: readonly string[], withEnd: boolean): Promise<Int32Array[]> {
     const { tail, answerLead } = this.#template;
     const coded = await codeBehind(this.#tokenizer, tail, texts.map((text) => answerLead + text)); // prettier-ignore
-    return withEnd ? coded.map((ids) => concatenate([ids, this.#end]).ids) : coded;
+    if (!withEnd) return coded;
+    const end = this.#required();
+    return coded.map((ids) => concatenate([ids, end]).ids);
   }
 
   pack(records: readonly EncodedRecord[]): PackedBatch {
     return pack(records);
+  }
+
+  /** @throws {RkifError} CONFIG_INVALID where nothing says how an answer ends. */
+  #required(): Int32Array {
+    if (this.#end !== null) return this.#end;
+    throw new RkifError(
+      "CONFIG_INVALID",
+      `${this.#tokenizer.file}: no end token is known, and an answer must end; expected "eos_token_id" in config.json or generation_config.json beside it`,
+    );
   }
 
   #prepare(records: readonly PromptFields[], behind: (index: number) => string): Prepared[] {
@@ -141,16 +153,12 @@ export class Instruction implements RecordFormat {
 }
 
 async function endOfAnswer(
-  tokenizer: Pick<Tokenizer, "encode" | "file">,
+  tokenizer: Pick<Tokenizer, "encode">,
   { answerEnd }: PromptTemplate,
   endTokenId: number | null,
-): Promise<Int32Array> {
+): Promise<Int32Array | null> {
   if (answerEnd !== null) return (await codeBehind(tokenizer, "a", [answerEnd]))[0]!;
-  if (endTokenId !== null) return Int32Array.of(endTokenId);
-  throw new RkifError(
-    "CONFIG_INVALID",
-    `${tokenizer.file}: no end token is known, and an answer must end; expected "eos_token_id" in config.json or generation_config.json beside it`,
-  );
+  return endTokenId === null ? null : Int32Array.of(endTokenId);
 }
 
 /** Tokens of texts as they are behind another text. */

@@ -178,7 +178,10 @@ describe("instruction records", () => {
     const narrow = await rejection(open(letters, { template: question, cutoffTokens: 7 }));
     expect(narrow).to.include({ code: "CONFIG_INVALID" });
     expect(narrow.message).to.match(/cutoffTokens is 7; expected a whole number of at least 8/);
-    const endless = await rejection(open(letters, { endTokenId: null }));
+    // It can be asked all the same.
+    const asked = await open(letters, { endTokenId: null });
+    expect((await asked.encodePrompts([{ input: "a" }])).prompts).to.have.length(1);
+    const endless = await rejection(asked.encode([{ input: "a", output: "b" }]));
     expect(endless).to.include({ code: "CONFIG_INVALID" });
     expect(endless.message).to.match(/letters\/tokenizer\.json: no end token is known/);
     const none = { ...letters, encode: () => Promise.resolve([new Int32Array()]), file: "none.json" };
