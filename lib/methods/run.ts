@@ -1,4 +1,4 @@
-import type { ImportanceOptions, ImportanceVectors, Mask, Vector } from "../native/contract.js";
+import type { ImportanceOptions, ImportanceVectors, Mask, TensorLayout, Vector } from "../native/contract.js";
 
 /** What a method may keep beside vectors. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -42,6 +42,11 @@ export interface StepRequest {
   lossScale?: number;
   /** Averages to update from the clipped gradient, and whether they read the weight before or after the update. */
   importance?: { into: Importance; reads: "before" | "after" };
+  /**
+   * Called when the batch's gradient is in `run.gradients`, before clipping: a penalty adds its own gradient there. Returns the
+   * penalty's value where that is to be logged.
+   */
+  penalty?: (gradients: Vector) => Promise<number | void> | number | void;
   /** The parameters before this step may be kept as the best on dev. */
   mayKeep?: boolean;
 }
@@ -87,8 +92,10 @@ export interface Run {
   readonly memorySize: number;
   /** The trainable parameters. */
   readonly parameters: Vector;
-  /** Lengths of the tensors that the flat vector is made of. */
-  readonly tensorLengths: readonly number[];
+  /** Gradient of the last batch, not clipped; a method may change it in a step's `penalty`. */
+  readonly gradients: Vector;
+  /** The tensors that the flat vector is made of. */
+  readonly tensors: readonly TensorLayout[];
 
   /** The task's records in shuffled epochs; with `withMemory`, all memory records are shuffled among them. */
   taskBatches(options?: { loop?: number; withMemory?: boolean }): Batches;
@@ -99,8 +106,21 @@ export interface Run {
   state<T extends { [key: string]: Json }>(initial: T): T;
   /** A vector of zeros, of the parameters' length, saved with the run under this name. */
   vector(name: string): Vector;
+  /** As {@link vector}, but it outlives the task: the next task's run has it under the same name. */
+  keptVector(name: string): Vector;
+  /** As {@link state}, for what outlives the task; later calls return what is there. */
+  keptState<T extends { [key: string]: Json }>(initial: T): T;
   optimizer(name: string): Optimizer;
   importance(name: string, options: ImportanceOptions): Importance;
+
+  /**
+   * Gradient of a batch's mean loss into `gradients`, without an update; no dropout unless `dropout` names what it is a function of.
+   * Returns the loss. Like {@link step} a point where a run may be stopped, but not saved: what is summed from such gradients between two
+   * steps is begun anew.
+   */
+  gradientOf(batch: readonly TrainingRecord[], dropout?: { loop: number; step: number }): Promise<number>;
+  /** Mean loss of a batch at the parameters as they are: no dropout, no gradient. */
+  lossOf(batch: readonly TrainingRecord[]): Promise<number>;
 
   /** One optimizer step. The only point where a run is saved or stopped: before anything of the step is done. */
   step(request: StepRequest): Promise<StepResult>;
