@@ -5,10 +5,9 @@ import type { EncodedRecord, RecordFormat } from "../data/formats/record-format.
 import { selectMemory } from "../data/memory.js";
 import type { TaskData } from "../data/tasks.js";
 import { RkifError, isAborted } from "../errors.js";
-import type { CycleReport, StepRequest, StepResult } from "../methods/run.js";
 import { createAbortFlag } from "../models/kernels.js";
 import { loadModel, saveTrained, type LoadModelOptions, type TrainedModel } from "../models/trained-model.js";
-import type { AbortFlag, Mask } from "../native/contract.js";
+import type { AbortFlag } from "../native/contract.js";
 import {
   configDifferences,
   findMethod,
@@ -20,9 +19,10 @@ import {
   type ResolvedConfig,
 } from "./config.js";
 import { evaluatedBy } from "./evaluate-learned.js";
-import { finiteOrNull, type LearnerEvent } from "./events.js";
+import type { LearnerEvent } from "./events.js";
 import { initialAdapter } from "./initialize.js";
 import { readLearnedTask, writeMemory, writeTask, type LearnedTask } from "./learned-task.js";
+import { TaskLog } from "./logging.js";
 import { MatrixFiller } from "./matrix-filler.js";
 import { reportMatrix, type MatrixReport } from "./matrix.js";
 import type { DataOptions } from "./options.js";
@@ -280,6 +280,8 @@ export class Learner {
     const method = findMethod(this.config.method);
     const memory = method.usesMemory ? this.#learned.flatMap((earlier) => earlier.memory) : [];
     const sets = new TaskSets(records, memory, { batchSize, epochs, seed, task: index });
+    const plannedSteps = sets.taskBatches({ loop: 0, withMemory: false }).steps;
+    const log = new TaskLog(this.#store, learned.name, plannedSteps);
     const saved = this.#store.takeTaskVectors();
     const run = new TaskRun({
       task: { index, name: learned.name },
@@ -297,49 +299,13 @@ export class Learner {
         if (abort.aborted) throw stopped();
         if (++this.#stepsSinceSave > saveEvery) await this.#save();
       },
-      onStep: this.#stepLogger(learned.name, sets.taskBatches({ loop: 0, withMemory: false }).steps),
-      onCycle: (report) => this.#logCycle(learned.name, report),
+      onStep: (request, result) => log.step(request, result),
+      onCycle: (report) => log.cycle(report),
     });
     this.#run = run;
     saved?.dispose();
     await method.learn(run, methodOptions(this.config));
     await run.finish();
-  }
-
-  #stepLogger(task: string, planned: number): (request: StepRequest, result: StepResult) => Promise<void> {
-    let smoothed: number | undefined;
-    return async ({ loop, step, learningRate }, { loss, gradNorm, applied }) => {
-      if (Number.isFinite(loss)) smoothed = smoothed === undefined ? loss : 0.9 * smoothed + 0.1 * loss;
-      const measured = { loss: finiteOrNull(loss), gradNorm: finiteOrNull(gradNorm) };
-      await this.#store.log({ event: "step", task, loop, step, ...measured, learningRate, applied });
-      if (loop !== 0) return;
-      const [done, total] = [step + 1, Math.max(step + 1, planned)];
-      this.#store.tell({
-        event: "progress",
-        task,
-        stage: "train",
-        label: `${task}: training`,
-        done,
-        total,
-        ...(smoothed === undefined ? {} : { loss: smoothed }),
-      });
-    };
-  }
-
-  async #logCycle(
-    task: string,
-    { cycle, fused, onlyIn = 0, onlyOut = 0, both = 0, neither = 0, masks }: CycleReport,
-  ): Promise<void> {
-    const thresholds = async (mask: Mask): Promise<(number | null)[]> =>
-      Array.from(await mask.thresholds(), finiteOrNull);
-    const selected = masks
-      ? {
-          ...{ onlyIn, onlyOut, both, neither },
-          thresholdIn: await thresholds(masks.in),
-          thresholdOut: await thresholds(masks.out),
-        }
-      : {};
-    await this.#store.log({ event: "cycle", task, cycle, fused, ...selected });
   }
 
   /** Keeps what a trained task leaves behind: its adapter and its memory. */
