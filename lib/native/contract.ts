@@ -47,6 +47,8 @@ export interface Vector extends Disposable {
   minus(other: Vector): Vector;
   /** this += scale * other. */
   addScaled(other: Vector, scale: number): void;
+  /** this += scale * a * b, element by element. */
+  addProduct(a: Vector, b: Vector, scale: number): void;
   scale(factor: number): void;
   /** L2 norm in double precision, and how many elements are NaN or infinite (those are left out of the norm). */
   norm(): Promise<{ norm: number; nonFinite: number }>;
