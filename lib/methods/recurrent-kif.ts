@@ -145,7 +145,12 @@ export const recurrentKif: Method<typeof options.shape> = defineMethod({
         });
       }
       tauOut.setDifference(theta, outerStart);
-      await fuseCycle(run, o, s.cycle, { start, tauIn, tauOut, importanceIn, importanceOut });
+      await fuseCycle(
+        run,
+        o,
+        { cycle: s.cycle, cycles },
+        { start, tauIn, tauOut, importanceIn, importanceOut },
+      );
       Object.assign(s, { cycle: s.cycle + 1, phase: "inner", inner: 0, outer: 0 });
     }
     for (; s.step < batches.steps; s.step++) {
@@ -170,7 +175,12 @@ interface CycleVectors {
 }
 
 /** parameters = start + (wIn * tauIn + wOut * tauOut), with weights from the two scores. */
-async function fuseCycle(run: Run, o: Options, cycle: number, v: CycleVectors): Promise<void> {
+async function fuseCycle(
+  run: Run,
+  o: Options,
+  position: { cycle: number; cycles: number },
+  v: CycleVectors,
+): Promise<void> {
   const scoreIn = v.importanceIn.score();
   const scoreOut = v.importanceOut.score();
   const target = { parameters: run.parameters, start: v.start, tauIn: v.tauIn, tauOut: v.tauOut };
@@ -203,7 +213,7 @@ async function fuseCycle(run: Run, o: Options, cycle: number, v: CycleVectors): 
     const report = masks
       ? await fuse(target, masks, table)
       : await fuseAdaptive(target, { in: scoreIn, out: scoreOut }, o.fusionTemperature);
-    await run.cycle({ cycle, ...report, vectors, ...(masks ? { masks } : {}) });
+    await run.cycle({ ...position, ...report, vectors, ...(masks ? { masks } : {}) });
   } finally {
     scoreIn.dispose();
     scoreOut.dispose();

@@ -63,6 +63,8 @@ export interface StepResult {
 /** What happened in one cycle of a recurrent method. Vectors and masks are only valid during the call. */
 export interface CycleReport {
   cycle: number;
+  /** Cycles planned in the task, where the method knows. */
+  cycles?: number;
   fused: boolean;
   onlyIn?: number;
   onlyOut?: number;

@@ -31,6 +31,22 @@ export type LearnerEvent =
       neither?: number;
       thresholdIn?: (number | null)[];
       thresholdOut?: (number | null)[];
+      /** Root mean square of the two loops' importance; null where nothing of it is finite. */
+      importanceIn: number | null;
+      importanceOut: number | null;
+    }
+  /** Some cycles by tensor, in the order of layout.json. */
+  | {
+      event: "tensors";
+      task: string;
+      cycle: number;
+      /** Elements in only the inner mask, only the outer one, both; absent where the method made no masks. */
+      onlyIn?: number[];
+      onlyOut?: number[];
+      both?: number[];
+      /** Mean importance of both loops. */
+      importanceIn: (number | null)[];
+      importanceOut: (number | null)[];
     }
   | {
       event: "evaluation";

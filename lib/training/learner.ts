@@ -128,6 +128,10 @@ export class Learner {
         if (goesOn) await learner.#restore();
         else await learner.#begin();
         // Last: a folder with config.json is a run. What may differ when a run goes on is kept as it was given last.
+        await writeJson(
+          folder.layout,
+          loaded.model.layout.map(({ name, shape }) => ({ name, shape })),
+        );
         await writeJson(folder.config, config);
         return learner;
       } catch (error) {
@@ -281,7 +285,12 @@ export class Learner {
     const memory = method.usesMemory ? this.#learned.flatMap((earlier) => earlier.memory) : [];
     const sets = new TaskSets(records, memory, { batchSize, epochs, seed, task: index });
     const plannedSteps = sets.taskBatches({ loop: 0, withMemory: false }).steps;
-    const log = new TaskLog(this.#store, learned.name, plannedSteps);
+    const log = new TaskLog(this.#store, {
+      task: learned.name,
+      plannedSteps,
+      layout: this.#loaded.model.layout,
+      logMasksEvery: this.config.logMasksEvery,
+    });
     const saved = this.#store.takeTaskVectors();
     const run = new TaskRun({
       task: { index, name: learned.name },

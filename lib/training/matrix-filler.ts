@@ -6,6 +6,7 @@ import type { ResolvedConfig } from "./config.js";
 import { evaluateLearned } from "./evaluate-learned.js";
 import type { LearnedTask } from "./learned-task.js";
 import { setEntry, writeMatrix } from "./matrix.js";
+import { writePredictions } from "./predictions.js";
 import type { RunStore } from "./run-store.js";
 
 /** Measures the entries of the accuracy matrix that are still missing. What an interruption left is not measured again. */
@@ -74,7 +75,7 @@ export class MatrixFiller {
     candidates: string[],
     abort: AbortFlag,
   ): Promise<{ accuracy: number; own: number | null }> {
-    const { accuracy, correct, total, ownLabelAccuracy } = await evaluateLearned(
+    const { accuracy, correct, total, ownLabelAccuracy, predictions } = await evaluateLearned(
       this.#loaded,
       this.#format,
       task,
@@ -92,6 +93,14 @@ export class MatrixFiller {
             total: all,
           }),
       },
+    );
+    const { folder, counters } = this.#store;
+    const indexOf = (name: string): number => counters.matrix.tasks.indexOf(name);
+    await writePredictions(
+      folder,
+      { index: after === null ? -1 : indexOf(after), name: after },
+      { index: indexOf(task.name), name: task.name },
+      predictions,
     );
     const own = ownLabelAccuracy === undefined ? {} : { ownLabelAccuracy };
     await this.#store.log({ event: "evaluation", after, task: task.name, accuracy, ...own, correct, total });

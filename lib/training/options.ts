@@ -136,6 +136,12 @@ export const runtimeOptions = z.object({
     .nullable()
     .default(null)
     .describe("threads of one operation; null: one for a small model, else libtorch's choice"),
+  logMasksEvery: count
+    .nullable()
+    .default(20)
+    .describe(
+      "cycles between two logs of masks and importance by tensor, beside a task's first and last; null: none",
+    ),
   saveEvery: count.default(200).describe("optimizer steps between two saves of the run"),
 });
 
