@@ -1,4 +1,11 @@
-import type { ImportanceOptions, ImportanceVectors, Mask, TensorLayout, Vector } from "../native/contract.js";
+import type {
+  ImportanceOptions,
+  ImportanceVectors,
+  Mask,
+  OrthogonalityOptions,
+  TensorLayout,
+  Vector,
+} from "../native/contract.js";
 
 /** What a method may keep beside vectors. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -47,6 +54,11 @@ export interface StepRequest {
    * penalty's value where that is to be logged.
    */
   penalty?: (gradients: Vector) => Promise<number | void> | number | void;
+  /**
+   * Written by the step before `penalty` is called: for every row of the adapter's tensors, in the order of `run.tensors`, the sum over
+   * the batch's tokens of that output's absolute value.
+   */
+  outputSums?: Vector;
   /** The parameters before this step may be kept as the best on dev. */
   mayKeep?: boolean;
 }
@@ -114,6 +126,18 @@ export interface Run {
   keptState<T extends { [key: string]: Json }>(initial: T): T;
   optimizer(name: string): Optimizer;
   importance(name: string, options: ImportanceOptions): Importance;
+
+  /** Adapters frozen so far; saved with the run. */
+  readonly frozenAdapters: number;
+  /**
+   * Freezes the adapter as it is, beside those frozen before, which all stay part of the model, and puts a fresh one in its place: A
+   * random by seed and task, B zero.
+   */
+  freezeAdapter(): void;
+  /** Adds a penalty's gradient to `gradients`: what keeps the adapter's A apart from the frozen ones. Returns its value. */
+  addOrthogonalityGradient(options: OrthogonalityOptions): Promise<number>;
+  /** The same of weight * ||W * F||^2, W the adapter's part of a layer's weight and F that of all frozen ones. */
+  addOverlapGradient(weight: number): Promise<number>;
 
   /**
    * Gradient of a batch's mean loss into `gradients`, without an update; no dropout unless `dropout` names what it is a function of.
