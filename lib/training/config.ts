@@ -105,28 +105,29 @@ export function methodOptions(config: ResolvedConfig): Record<string, unknown> {
   return options.parse(Object.fromEntries(Object.keys(options.shape).map((key) => [key, config[key]])));
 }
 
-/** What runs hold that were begun when there was T5 alone, for options that since leave their values to the family. */
+/** What runs hold that were begun earlier, for options that since leave their values to the family or the benchmark. */
 const meantByNull: Readonly<Record<string, unknown>> = {
   targetModules: ["q", "v"],
   sourceTokens: 1024,
   evaluateBy: "generate",
+  metric: "exact-match",
 };
 
 /** Names of the options in which a run's configuration and a given one differ, of those that may not. */
 export function configDifferences(kept: ResolvedConfig, given: ResolvedConfig): string[] {
   const names = new Set([...Object.keys(kept), ...Object.keys(given)]);
   const same = (name: string): boolean =>
-    JSON.stringify(kept[name]) === JSON.stringify(given[name]) || leftToFamily(name, kept, given);
+    JSON.stringify(kept[name]) === JSON.stringify(given[name]) || leftOpen(name, kept, given);
   return [...names].filter((name) => !free.has(name) && !same(name)).sort();
 }
 
 /** The configuration a run goes on with, where nothing {@link configDifferences} names differs. */
 export function mergedConfig(kept: ResolvedConfig, given: ResolvedConfig): ResolvedConfig {
-  const entries = Object.entries(given).filter(([name]) => !leftToFamily(name, kept, given));
+  const entries = Object.entries(given).filter(([name]) => !leftOpen(name, kept, given));
   return { ...kept, ...Object.fromEntries(entries) };
 }
 
-function leftToFamily(name: string, kept: ResolvedConfig, given: ResolvedConfig): boolean {
+function leftOpen(name: string, kept: ResolvedConfig, given: ResolvedConfig): boolean {
   const meant = meantByNull[name];
   return meant !== undefined && given[name] === null && JSON.stringify(kept[name]) === JSON.stringify(meant);
 }

@@ -58,7 +58,7 @@ export type LearnerEvent =
       correct: number;
       total: number;
     }
-  | { event: "task-end"; task: string; index: number; steps: number; skipped: number }
+  | { event: "task-end"; task: string; index: number; steps: number; skipped: number; tokens: number }
   /** Only told, never logged. */
   | {
       event: "progress";

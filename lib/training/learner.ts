@@ -27,7 +27,7 @@ import { MatrixFiller } from "./matrix-filler.js";
 import { reportMatrix, type MatrixReport } from "./matrix.js";
 import type { DataOptions } from "./options.js";
 import { RunFolder, readJson, replaceFolder, writeJson } from "./run-folder.js";
-import { RunStore, type CurrentTask } from "./run-store.js";
+import { RunStore, type CurrentTask, type Spent } from "./run-store.js";
 import { newTaskCounters, TaskRun } from "./task-run.js";
 import { TaskSets } from "./task-sets.js";
 
@@ -164,6 +164,11 @@ export class Learner {
     return reportMatrix(this.#store.counters.matrix);
   }
 
+  /** What the tasks learned so far have cost. */
+  get spent(): Spent {
+    return { ...this.#store.counters.spent };
+  }
+
   /** The model as it stands: to generate with, or to look into. */
   get model(): TrainedModel {
     return this.#loaded;
@@ -190,6 +195,7 @@ export class Learner {
       throw isAborted(error) ? stopped(error) : error;
     } finally {
       signal?.removeEventListener("abort", stop);
+      this.#store.clock();
       this.#endTraining();
       this.#busy = false;
     }
@@ -236,12 +242,15 @@ export class Learner {
         current.stage = "before";
       }
       if (current.stage === "before") {
+        this.#store.clock("evaluateSeconds");
         if (this.config.measureForwardTransfer) await this.#filler.before(learned, this.#learned, abort);
         current.stage = "train";
       }
+      this.#store.clock("trainSeconds");
       await this.#train(index, encoded.records, learned, current, abort);
       await this.#keep(task, index, current);
     }
+    this.#store.clock("evaluateSeconds");
     const all = [...this.#learned, await this.#read(index, task.name, true)];
     await this.#filler.after(all, abort);
     this.#learned.push(all.at(-1)!);
@@ -297,11 +306,13 @@ export class Learner {
       options: this.config,
       model: this.#loaded.model,
       pack: (batch) => this.#format.pack(batch),
+      taskRecords: sets.records,
       memorySize: sets.memory.length,
       taskBatches: (options) => sets.taskBatches(options),
       memoryBatches: (options) => sets.memoryBatches(options),
       devRecords: selectBestOnDev ? [...this.#learned, learned].flatMap(({ dev }) => dev) : [],
       counters: current.training,
+      kept: this.#store.kept,
       ...(saved ? { saved } : {}),
       abort,
       beforeStep: async () => {
@@ -313,8 +324,13 @@ export class Learner {
     });
     this.#run = run;
     saved?.dispose();
-    await method.learn(run, methodOptions(this.config));
-    await run.finish();
+    const options = methodOptions(this.config);
+    if (current.stage === "train") {
+      await method.learn(run, options);
+      await run.finish();
+      current.stage = "consolidate";
+    }
+    await method.consolidate?.(run, options);
   }
 
   /** Keeps what a trained task leaves behind: its adapter and its memory. */
@@ -326,8 +342,14 @@ export class Learner {
     for (const target of [folder.adapter(index, task.name), folder.lastAdapter]) {
       await replaceFolder(target, (part) => this.#saveTrained(part));
     }
-    const { steps, skipped } = current.training;
-    await this.#store.log({ event: "task-end", task: task.name, index, steps, skipped });
+    const { steps, skipped, tokens } = current.training;
+    await this.#store.log({ event: "task-end", task: task.name, index, steps, skipped, tokens });
+    const { spent } = this.#store.counters;
+    Object.assign(spent, {
+      steps: spent.steps + steps,
+      skipped: spent.skipped + skipped,
+      tokens: spent.tokens + tokens,
+    });
     current.training = newTaskCounters();
     current.stage = "after";
     this.#endTraining();

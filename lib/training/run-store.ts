@@ -16,24 +16,46 @@ export interface CurrentTask {
   training: TaskCounters;
 }
 
+/** What a run has cost so far. */
+export interface Spent {
+  [key: string]: Json;
+  /** Optimizer steps, and those of them that were skipped for a loss or gradient that is not finite. */
+  steps: number;
+  skipped: number;
+  /** Tokens, inputs and labels, that gradients were computed on. */
+  tokens: number;
+  /** Wall clock; what was done after the last save of a killed process is not in them. */
+  trainSeconds: number;
+  evaluateSeconds: number;
+}
+
 /** Everything of a run that is not a vector or a record. */
 export interface RunCounters {
   [key: string]: Json;
   matrix: Matrix & { [key: string]: Json };
   current: CurrentTask | null;
+  spent: Spent;
   /** Bytes of metrics.jsonl when this was saved. */
   metricsLength: number;
 }
 
 const taskPrefix = "task/";
 
+const nothingSpent = (): Spent => ({ steps: 0, skipped: 0, tokens: 0, trainSeconds: 0, evaluateSeconds: 0 });
+
 /** Counters, parameters and a task's vectors, kept in the run folder as one state. */
 export class RunStore {
   readonly folder: RunFolder;
-  counters: RunCounters = { matrix: { ...emptyMatrix() }, current: null, metricsLength: 0 };
+  counters: RunCounters = {
+    matrix: { ...emptyMatrix() },
+    current: null,
+    spent: nothingSpent(),
+    metricsLength: 0,
+  };
   readonly #parameters: Vector;
   readonly #onEvent: (event: LearnerEvent) => void;
   #saved: StateReader | undefined;
+  #clock: { of: "trainSeconds" | "evaluateSeconds"; since: number } | undefined;
 
   constructor(folder: RunFolder, parameters: Vector, onEvent: (event: LearnerEvent) => void) {
     this.folder = folder;
@@ -43,6 +65,7 @@ export class RunStore {
 
   /** Saves where the run stands, with the vectors of the task under way. */
   async save(taskVectors: ReadonlyMap<string, Vector> = new Map()): Promise<void> {
+    this.#readClock();
     this.counters.metricsLength = await this.folder.metricsLength();
     const vectors = new Map([["parameters", this.#parameters]]);
     for (const [name, vector] of taskVectors) vectors.set(taskPrefix + name, vector);
@@ -54,7 +77,9 @@ export class RunStore {
     this.#saved?.dispose();
     const state = await openState(this.folder.state);
     this.#saved = state;
-    this.counters = state.counters as RunCounters;
+    // Runs that were begun before costs were counted have counted none.
+    this.counters = { spent: nothingSpent(), ...(state.counters as Partial<RunCounters>) } as RunCounters;
+    if (this.#clock) this.#clock.since = performance.now();
     state.readInto("parameters", this.#parameters);
     await this.folder.cutMetrics(this.counters.metricsLength);
   }
@@ -72,6 +97,19 @@ export class RunStore {
         dispose: () => saved.dispose(),
       }
     );
+  }
+
+  /** From now on time counts as one of `spent`; without a name it does not count. */
+  clock(of?: "trainSeconds" | "evaluateSeconds"): void {
+    this.#readClock();
+    this.#clock = of && { of, since: performance.now() };
+  }
+
+  #readClock(): void {
+    if (!this.#clock) return;
+    const now = performance.now();
+    this.counters.spent[this.#clock.of] += (now - this.#clock.since) / 1000;
+    this.#clock.since = now;
   }
 
   /** Writes an event to metrics.jsonl and tells it. */

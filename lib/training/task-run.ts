@@ -1,5 +1,5 @@
 import { RkifError } from "../errors.js";
-import { countLabelTokens, pack, splitIntoMicroBatches } from "../data/pack.js";
+import { countLabelTokens, countTokens, pack, splitIntoMicroBatches } from "../data/pack.js";
 import type {
   Batches,
   CycleReport,
@@ -27,6 +27,8 @@ export interface TaskCounters {
   updates: { [optimizer: string]: number };
   /** Optimizer steps asked for, over all loops. */
   steps: number;
+  /** Tokens, inputs and labels, that gradients were computed on. */
+  tokens: number;
   skipped: number;
   skippedInARow: number;
   /** Least dev loss so far, and the steps made when dev was last looked at. */
@@ -38,6 +40,7 @@ export const newTaskCounters = (): TaskCounters => ({
   method: null,
   updates: {},
   steps: 0,
+  tokens: 0,
   skipped: 0,
   skippedInARow: 0,
   bestDevLoss: null,
@@ -168,6 +171,7 @@ export class TaskRun implements Run {
     const loss = await this.#computeGradients(request);
     const result = await this.#update(request, loss);
     counters.steps++;
+    counters.tokens += countTokens(request.batch);
     if (result.applied) counters.skippedInARow = 0;
     else {
       counters.skipped++;
