@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { FusionTable } from "../native/contract.js";
 import { fuse, fuseAdaptive, select } from "../models/kernels.js";
 import { defineMethod, type Method } from "./method.js";
+import { tensorLength } from "./adapter-pairs.js";
 import type { Run } from "./run.js";
 import { learningRateAt } from "./schedule.js";
 import { trainPlainly } from "./sequential.js";
@@ -199,7 +200,7 @@ async function fuseCycle(
     keepFraction: o.keepFraction,
     by: o.selectBy,
     compare: o.maskCompare,
-    ...(o.thresholdScope === "per-tensor" ? { segments: [...run.tensorLengths] } : {}),
+    ...(o.thresholdScope === "per-tensor" ? { segments: run.tensors.map(tensorLength) } : {}),
   };
   const table: FusionTable = {
     onlyIn: o.fusionOnlyIn,

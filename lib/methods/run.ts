@@ -70,6 +70,8 @@ export interface StepResult {
   gradNorm: number;
   /** False where loss or gradient was not finite: then nothing was changed. */
   applied: boolean;
+  /** Value of the step's penalty, where it returned one. */
+  penalty?: number;
 }
 
 /** What happened in one cycle of a recurrent method. Vectors and masks are only valid during the call. */
@@ -110,6 +112,8 @@ export interface Run {
   readonly gradients: Vector;
   /** The tensors that the flat vector is made of. */
   readonly tensors: readonly TensorLayout[];
+  /** The task's own training records, in their order. */
+  readonly taskRecords: readonly TrainingRecord[];
 
   /** The task's records in shuffled epochs; with `withMemory`, all memory records are shuffled among them. */
   taskBatches(options?: { loop?: number; withMemory?: boolean }): Batches;

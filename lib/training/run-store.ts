@@ -1,10 +1,11 @@
 import type { Json } from "../methods/run.js";
+import { createVector } from "../models/kernels.js";
 import type { Vector } from "../native/contract.js";
 import type { LearnerEvent } from "./events.js";
 import { emptyMatrix, type Matrix } from "./matrix.js";
 import type { RunFolder } from "./run-folder.js";
 import { openState, saveState, type StateReader } from "./run-state.js";
-import type { TaskCounters } from "./task-run.js";
+import type { KeptValues, TaskCounters } from "./task-run.js";
 
 /** Where a task stands that is being learned. */
 export interface CurrentTask {
@@ -12,7 +13,7 @@ export interface CurrentTask {
   name: string;
   /** Of the training records, so that a task does not go on with other data. */
   digest: string;
-  stage: "new" | "before" | "train" | "after";
+  stage: "new" | "before" | "train" | "consolidate" | "after";
   training: TaskCounters;
 }
 
@@ -35,11 +36,14 @@ export interface RunCounters {
   matrix: Matrix & { [key: string]: Json };
   current: CurrentTask | null;
   spent: Spent;
+  /** What the method keeps over tasks. */
+  kept: { [key: string]: Json } | null;
   /** Bytes of metrics.jsonl when this was saved. */
   metricsLength: number;
 }
 
 const taskPrefix = "task/";
+const keptPrefix = "kept/";
 
 const nothingSpent = (): Spent => ({ steps: 0, skipped: 0, tokens: 0, trainSeconds: 0, evaluateSeconds: 0 });
 
@@ -50,8 +54,11 @@ export class RunStore {
     matrix: { ...emptyMatrix() },
     current: null,
     spent: nothingSpent(),
+    kept: null,
     metricsLength: 0,
   };
+  /** What the method keeps over tasks. */
+  readonly kept: KeptValues = { vectors: new Map(), state: null };
   readonly #parameters: Vector;
   readonly #onEvent: (event: LearnerEvent) => void;
   #saved: StateReader | undefined;
@@ -69,6 +76,8 @@ export class RunStore {
     this.counters.metricsLength = await this.folder.metricsLength();
     const vectors = new Map([["parameters", this.#parameters]]);
     for (const [name, vector] of taskVectors) vectors.set(taskPrefix + name, vector);
+    for (const [name, vector] of this.kept.vectors) vectors.set(keptPrefix + name, vector);
+    this.counters.kept = this.kept.state;
     await saveState(this.folder.state, { counters: this.counters, vectors });
   }
 
@@ -77,11 +86,27 @@ export class RunStore {
     this.#saved?.dispose();
     const state = await openState(this.folder.state);
     this.#saved = state;
-    // Runs that were begun before costs were counted have counted none.
-    this.counters = { spent: nothingSpent(), ...(state.counters as Partial<RunCounters>) } as RunCounters;
+    // Runs that were begun before costs were counted have counted none, and those before methods kept anything have kept nothing.
+    this.counters = { spent: nothingSpent(), kept: null, ...state.counters } as RunCounters;
     if (this.#clock) this.#clock.since = performance.now();
     state.readInto("parameters", this.#parameters);
+    this.#restoreKept(state);
     await this.folder.cutMetrics(this.counters.metricsLength);
+  }
+
+  #restoreKept(state: StateReader): void {
+    this.#disposeKept();
+    this.kept.state = this.counters.kept;
+    for (const name of state.names.filter((saved) => saved.startsWith(keptPrefix))) {
+      const vector = createVector(this.#parameters.length);
+      this.kept.vectors.set(name.slice(keptPrefix.length), vector);
+      state.readInto(name, vector);
+    }
+  }
+
+  #disposeKept(): void {
+    for (const vector of this.kept.vectors.values()) vector.dispose();
+    this.kept.vectors.clear();
   }
 
   /** The restored vectors of the task that goes on, once; the caller disposes the reader when they are read. */
@@ -124,6 +149,7 @@ export class RunStore {
   }
 
   dispose(): void {
+    this.#disposeKept();
     this.#saved?.dispose();
     this.#saved = undefined;
   }
