@@ -342,7 +342,8 @@ export class Learner {
     for (const target of [folder.adapter(index, task.name), folder.lastAdapter]) {
       await replaceFolder(target, (part) => this.#saveTrained(part));
     }
-    const { steps, skipped, tokens } = current.training;
+    const { steps, skipped } = current.training;
+    const tokens = this.#run?.tokens ?? 0;
     await this.#store.log({ event: "task-end", task: task.name, index, steps, skipped, tokens });
     const { spent } = this.#store.counters;
     Object.assign(spent, {

@@ -122,6 +122,8 @@ export class TaskRun implements Run {
   readonly #parts: TaskRunParts;
   readonly #kept: KeptValues;
   readonly #vectors = new Map<string, Vector>();
+  // Not among the counters until a step follows: gradients between two steps are computed anew after an interruption.
+  #tokensSinceStep = 0;
   readonly #optimizers = new Map<string, AdamW>();
 
   constructor(parts: TaskRunParts) {
@@ -131,11 +133,18 @@ export class TaskRun implements Run {
     this.warmupSteps = parts.options.warmupSteps;
     this.memorySize = parts.memorySize;
     this.parameters = parts.model.parameters;
+    // Saved before tokens were counted.
+    parts.counters.tokens ??= 0;
     this.gradients = parts.model.gradients;
     this.tensors = parts.model.layout;
     this.taskRecords = parts.taskRecords ?? [];
     this.#kept = parts.kept ?? { vectors: new Map(), state: null };
     for (const name of parts.saved?.names ?? []) parts.saved?.readInto(name, this.vector(name));
+  }
+
+  /** Tokens, inputs and labels, that gradients were computed on. */
+  get tokens(): number {
+    return this.#parts.counters.tokens + this.#tokensSinceStep;
   }
 
   /** Named vectors to save: the method's, the optimizers' and the best parameters so far. */
@@ -213,6 +222,7 @@ export class TaskRun implements Run {
   }
 
   gradientOf(batch: readonly TrainingRecord[], dropout?: { loop: number; step: number }): Promise<number> {
+    this.#tokensSinceStep += countTokens(batch);
     return this.#computeGradients(batch, { dropout: dropout ? this.#dropout(dropout) : null });
   }
 
@@ -236,7 +246,8 @@ export class TaskRun implements Run {
       ...(typeof penalty === "number" ? { penalty } : {}),
     };
     counters.steps++;
-    counters.tokens += countTokens(request.batch);
+    counters.tokens += countTokens(request.batch) + this.#tokensSinceStep;
+    this.#tokensSinceStep = 0;
     if (result.applied) counters.skippedInARow = 0;
     else {
       counters.skipped++;
