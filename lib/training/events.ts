@@ -17,6 +17,8 @@ export type LearnerEvent =
       step: number;
       loss: number | null;
       gradNorm: number | null;
+      /** Of methods that add one to the loss. */
+      penalty?: number | null;
       learningRate: number;
       applied: boolean;
     }

@@ -27,10 +27,14 @@ export class TaskLog {
   /** After every optimizer step. */
   async step(
     { loop, step, learningRate }: StepRequest,
-    { loss, gradNorm, applied }: StepResult,
+    { loss, gradNorm, applied, penalty }: StepResult,
   ): Promise<void> {
     const { task, plannedSteps } = this.#options;
-    const measured = { loss: finiteOrNull(loss), gradNorm: finiteOrNull(gradNorm) };
+    const measured = {
+      loss: finiteOrNull(loss),
+      gradNorm: finiteOrNull(gradNorm),
+      ...(penalty === undefined ? {} : { penalty: finiteOrNull(penalty) }),
+    };
     await this.#store.log({ event: "step", task, loop, step, ...measured, learningRate, applied });
     if (Number.isFinite(loss)) {
       this.#smoothedLoss = this.#smoothedLoss === undefined ? loss : 0.9 * this.#smoothedLoss + 0.1 * loss;
