@@ -119,5 +119,5 @@ async function learnAll(
   // All are read before the first is learned: a mistake in the last one's file shows now and not in some hours.
   const tasks = [];
   for (const name of ahead) tasks.push(await readTask(plan.data, name, { ...given, benchmark }));
-  for (const task of tasks) await learner.learn(task, { signal });
+  await learner.learnAll(tasks, { signal });
 }

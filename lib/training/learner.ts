@@ -27,7 +27,7 @@ import { MatrixFiller } from "./matrix-filler.js";
 import { reportMatrix, type MatrixReport } from "./matrix.js";
 import type { DataOptions } from "./options.js";
 import { RunFolder, readJson, replaceFolder, writeJson } from "./run-folder.js";
-import { RunStore, type CurrentTask, type Spent } from "./run-store.js";
+import { namesOf, RunStore, type CurrentTask, type Spent } from "./run-store.js";
 import { newTaskCounters, TaskRun } from "./task-run.js";
 import { TaskSets } from "./task-sets.js";
 
@@ -66,7 +66,7 @@ export class Learner {
     this.config = config;
     this.#loaded = loaded;
     this.#format = format;
-    this.#store = new RunStore(folder, loaded.model.parameters, options.onEvent ?? (() => undefined));
+    this.#store = new RunStore(folder, loaded.model, options.onEvent ?? (() => undefined));
     this.#filler = new MatrixFiller(this.#store, loaded, format, config);
   }
 
@@ -149,9 +149,10 @@ export class Learner {
     return this.#learned.map(({ name }) => name);
   }
 
-  /** The task an interrupted run was learning; `learn` it again to go on. */
+  /** The task an interrupted run was learning, of several at once the first; learn it again to go on. */
   get unfinished(): string | null {
-    return this.#store.counters.current?.name ?? null;
+    const { current } = this.#store.counters;
+    return current === null ? null : namesOf(current)[0]!;
   }
 
   /** Where the run's tasks came from, as given when it was begun. */
@@ -175,10 +176,32 @@ export class Learner {
   }
 
   /**
+   * Learns the tasks that the run does not know yet, as its method has it: one after another, or all at once.
+   * @throws {RkifError} as {@link learn}.
+   */
+  async learnAll(tasks: readonly TaskData[], options: LearnOptions = {}): Promise<MatrixReport> {
+    const ahead = tasks.filter(({ name }) => !this.tasks.includes(name));
+    if (ahead.length > 0 && this.#learnsTogether) return this.#guarded(ahead, options);
+    for (const task of ahead) await this.learn(task, options);
+    return this.matrix;
+  }
+
+  /**
    * Learns one task and evaluates all tasks learned so far.
    * @throws {RkifError} ABORTED where `signal` stopped it, NON_FINITE, RUN_CONFLICT where the task cannot be learned now. Everything is kept.
    */
-  async learn(task: TaskData, { signal }: LearnOptions = {}): Promise<MatrixReport> {
+  async learn(task: TaskData, options: LearnOptions = {}): Promise<MatrixReport> {
+    if (this.#learnsTogether) {
+      throw this.#conflict(`method ${this.config.method} learns all tasks at once: give them to learnAll`);
+    }
+    return this.#guarded([task], options);
+  }
+
+  get #learnsTogether(): boolean {
+    return findMethod(this.config.method).learnsTogether ?? false;
+  }
+
+  async #guarded(tasks: readonly TaskData[], { signal }: LearnOptions): Promise<MatrixReport> {
     if (this.#busy) throw this.#conflict("a task is being learned; await it first");
     this.#busy = true;
     const abort = createAbortFlag();
@@ -186,7 +209,7 @@ export class Learner {
     signal?.addEventListener("abort", stop);
     if (signal?.aborted) stop();
     try {
-      await this.#learn(task, abort);
+      await this.#learn(tasks, abort);
     } catch (error) {
       // What was saved last may be many steps old. Other errors may have struck in the middle of a step: there, the run goes back to
       // that. Restoring also makes the task's vectors ready for another call.
@@ -225,59 +248,82 @@ export class Learner {
   async #restore(): Promise<void> {
     await this.#store.restore();
     const { current, matrix } = this.#store.counters;
-    const finished = current ? matrix.tasks.slice(0, -1) : matrix.tasks;
+    const finished = current ? matrix.tasks.slice(0, -namesOf(current).length) : matrix.tasks;
     for (const [index, name] of finished.entries()) this.#learned.push(await this.#read(index, name, true));
   }
 
-  async #learn(task: TaskData, abort: AbortFlag): Promise<void> {
+  /** @param tasks one, or all that are learned together */
+  async #learn(tasks: readonly TaskData[], abort: AbortFlag): Promise<void> {
     const index = this.#learned.length;
-    const current = await this.#start(task, index);
+    const current = await this.#start(tasks, index);
     if (current.stage !== "after") {
-      const learned = await this.#read(index, task.name, false);
-      const encoded = await this.#format.encode(task.train);
+      const learned = await this.#readAll(tasks, false);
+      const encoded = await this.#format.encode(tasks.flatMap(({ train }) => train));
       if (current.stage === "new") {
         const { cutSources, cutTargets, records } = encoded;
         const counts = { records: records.length, cutSources, cutTargets };
-        await this.#store.log({ event: "task-start", task: task.name, index, ...counts });
+        await this.#store.log({ event: "task-start", task: current.name, index, ...counts });
         current.stage = "before";
       }
       if (current.stage === "before") {
         this.#store.clock("evaluateSeconds");
-        if (this.config.measureForwardTransfer) await this.#filler.before(learned, this.#learned, abort);
+        if (this.config.measureForwardTransfer) {
+          for (const [k, task] of learned.entries())
+            await this.#filler.before(task, this.#learned, learned.slice(0, k), abort);
+        }
         current.stage = "train";
       }
       this.#store.clock("trainSeconds");
       await this.#train(index, encoded.records, learned, current, abort);
-      await this.#keep(task, index, current);
+      await this.#keep(tasks, index, current);
     }
     this.#store.clock("evaluateSeconds");
-    const all = [...this.#learned, await this.#read(index, task.name, true)];
+    const all = [...this.#learned, ...(await this.#readAll(tasks, true))];
     await this.#filler.after(all, abort);
-    this.#learned.push(all.at(-1)!);
+    this.#learned.push(...all.slice(index));
     this.#store.counters.current = null;
     await this.#save();
   }
 
-  /** Takes up a new task, or the one that was interrupted. */
-  async #start(task: TaskData, index: number): Promise<CurrentTask> {
-    const digest = createHash("sha256").update(JSON.stringify(task.train)).digest("hex");
+  /** Takes up new tasks, or those that were interrupted. */
+  async #start(tasks: readonly TaskData[], index: number): Promise<CurrentTask> {
+    const names = tasks.map(({ name }) => name);
+    const digest = createHash("sha256")
+      .update(JSON.stringify(tasks.flatMap(({ train }) => train)))
+      .digest("hex");
     const { counters } = this.#store;
     const { current, matrix } = counters;
     if (current) {
-      if (current.name === task.name && current.digest === digest) return current;
-      const found =
-        current.name === task.name ? "its training records have changed since" : `found task "${task.name}"`;
+      const same = JSON.stringify(namesOf(current)) === JSON.stringify(names);
+      if (same && current.digest === digest) return current;
+      const found = same
+        ? "its training records have changed since"
+        : `found ${names.length === 1 ? `task "${names[0]}"` : names.join(", ")}`;
       throw this.#conflict(`task "${current.name}" was interrupted and comes first; ${found}`);
     }
-    if (matrix.tasks.includes(task.name))
-      throw this.#conflict(`task "${task.name}" has been learned already`);
-    for (const set of ["train", "test"] as const) {
-      if (task[set].length > 0) continue;
-      throw new RkifError("DATA_INVALID", `task "${task.name}" has no ${set} records; expected at least one`);
+    if (this.#learnsTogether && index > 0) {
+      throw this.#conflict(
+        `method ${this.config.method} learns all tasks at once and has learned ${matrix.tasks.join(", ")}; ` +
+          `${names.join(", ")} cannot be added: begin another run with all of them`,
+      );
     }
-    await writeTask(this.#store.folder, index, task, this.config.devRecords);
-    const started: CurrentTask = { name: task.name, digest, stage: "new", training: newTaskCounters() };
-    matrix.tasks.push(task.name);
+    for (const { name, ...sets } of tasks) {
+      if (matrix.tasks.includes(name)) throw this.#conflict(`task "${name}" has been learned already`);
+      for (const set of ["train", "test"] as const) {
+        if (sets[set].length > 0) continue;
+        throw new RkifError("DATA_INVALID", `task "${name}" has no ${set} records; expected at least one`);
+      }
+    }
+    for (const [k, task] of tasks.entries())
+      await writeTask(this.#store.folder, index + k, task, this.config.devRecords);
+    const started: CurrentTask = {
+      name: names.length === 1 ? names[0]! : `${names.length} tasks together`,
+      tasks: names.length === 1 ? null : names,
+      digest,
+      stage: "new",
+      training: newTaskCounters(),
+    };
+    matrix.tasks.push(...names);
     counters.current = started;
     return started;
   }
@@ -285,7 +331,7 @@ export class Learner {
   async #train(
     index: number,
     records: EncodedRecord[],
-    learned: LearnedTask,
+    learned: readonly LearnedTask[],
     current: CurrentTask,
     abort: AbortFlag,
   ): Promise<void> {
@@ -295,14 +341,16 @@ export class Learner {
     const sets = new TaskSets(records, memory, { batchSize, epochs, seed, task: index });
     const plannedSteps = sets.taskBatches({ loop: 0, withMemory: false }).steps;
     const log = new TaskLog(this.#store, {
-      task: learned.name,
+      task: current.name,
       plannedSteps,
       layout: this.#loaded.model.layout,
       logMasksEvery: this.config.logMasksEvery,
     });
+    // Where a task is evaluated with its own adapter, the earlier ones' records say nothing of it.
+    const judged = method.evaluatesWith === "own-adapter" ? learned : [...this.#learned, ...learned];
     const saved = this.#store.takeTaskVectors();
     const run = new TaskRun({
-      task: { index, name: learned.name },
+      task: { index, name: current.name },
       options: this.config,
       model: this.#loaded.model,
       pack: (batch) => this.#format.pack(batch),
@@ -310,7 +358,7 @@ export class Learner {
       memorySize: sets.memory.length,
       taskBatches: (options) => sets.taskBatches(options),
       memoryBatches: (options) => sets.memoryBatches(options),
-      devRecords: selectBestOnDev ? [...this.#learned, learned].flatMap(({ dev }) => dev) : [],
+      devRecords: selectBestOnDev ? judged.flatMap(({ dev }) => dev) : [],
       counters: current.training,
       kept: this.#store.kept,
       ...(saved ? { saved } : {}),
@@ -333,18 +381,21 @@ export class Learner {
     await method.consolidate?.(run, options);
   }
 
-  /** Keeps what a trained task leaves behind: its adapter and its memory. */
-  async #keep(task: TaskData, index: number, current: CurrentTask): Promise<void> {
+  /** Keeps what trained tasks leave behind: the adapter, as that of the last, and their memory. */
+  async #keep(tasks: readonly TaskData[], index: number, current: CurrentTask): Promise<void> {
     const { seed, memoryFraction } = this.config;
     const { folder } = this.#store;
-    const chosen = selectMemory(task.train, { fraction: memoryFraction, seed, task: index });
-    await writeMemory(folder, index, task.name, chosen.map((i) => task.train[i]!)); // prettier-ignore
-    for (const target of [folder.adapter(index, task.name), folder.lastAdapter]) {
+    for (const [k, { name, train }] of tasks.entries()) {
+      const chosen = selectMemory(train, { fraction: memoryFraction, seed, task: index + k });
+      await writeMemory(folder, index + k, name, chosen.map((i) => train[i]!)); // prettier-ignore
+    }
+    const last = folder.adapter(index + tasks.length - 1, tasks.at(-1)!.name);
+    for (const target of [last, folder.lastAdapter]) {
       await replaceFolder(target, (part) => this.#saveTrained(part));
     }
     const { steps, skipped } = current.training;
     const tokens = this.#run?.tokens ?? 0;
-    await this.#store.log({ event: "task-end", task: task.name, index, steps, skipped, tokens });
+    await this.#store.log({ event: "task-end", task: current.name, index, steps, skipped, tokens });
     const { spent } = this.#store.counters;
     Object.assign(spent, {
       steps: spent.steps + steps,
@@ -355,6 +406,13 @@ export class Learner {
     current.stage = "after";
     this.#endTraining();
     await this.#save();
+  }
+
+  async #readAll(tasks: readonly TaskData[], hasMemory: boolean): Promise<LearnedTask[]> {
+    const read: LearnedTask[] = [];
+    const first = this.#learned.length;
+    for (const [k, { name }] of tasks.entries()) read.push(await this.#read(first + k, name, hasMemory));
+    return read;
   }
 
   #read(index: number, name: string, hasMemory: boolean): Promise<LearnedTask> {

@@ -1,6 +1,6 @@
 import type { Json } from "../methods/run.js";
 import { createVector } from "../models/kernels.js";
-import type { Vector } from "../native/contract.js";
+import type { Model, Vector } from "../native/contract.js";
 import type { LearnerEvent } from "./events.js";
 import { emptyMatrix, type Matrix } from "./matrix.js";
 import type { RunFolder } from "./run-folder.js";
@@ -10,11 +10,19 @@ import type { KeptValues, TaskCounters } from "./task-run.js";
 /** Where a task stands that is being learned. */
 export interface CurrentTask {
   [key: string]: Json;
+  /** For people, where several are learned together. */
   name: string;
+  /** Tasks that are learned together; null, and absent in runs of earlier versions: the one of that name. */
+  tasks: string[] | null;
   /** Of the training records, so that a task does not go on with other data. */
   digest: string;
   stage: "new" | "before" | "train" | "consolidate" | "after";
   training: TaskCounters;
+}
+
+/** Names of the tasks that are being learned. */
+export function namesOf(current: CurrentTask): readonly string[] {
+  return current.tasks ?? [current.name];
 }
 
 /** What a run has cost so far. */
@@ -42,6 +50,10 @@ export interface RunCounters {
   metricsLength: number;
 }
 
+/** What of a model is saved with a run. */
+export type ModelState = Pick<Model, "parameters" | "frozenAdapters" | "copyFrozen" | "setFrozen">;
+
+const frozenName = "frozen";
 const taskPrefix = "task/";
 const keptPrefix = "kept/";
 
@@ -59,14 +71,14 @@ export class RunStore {
   };
   /** What the method keeps over tasks. */
   readonly kept: KeptValues = { vectors: new Map(), state: null };
-  readonly #parameters: Vector;
+  readonly #model: ModelState;
   readonly #onEvent: (event: LearnerEvent) => void;
   #saved: StateReader | undefined;
   #clock: { of: "trainSeconds" | "evaluateSeconds"; since: number } | undefined;
 
-  constructor(folder: RunFolder, parameters: Vector, onEvent: (event: LearnerEvent) => void) {
+  constructor(folder: RunFolder, model: ModelState, onEvent: (event: LearnerEvent) => void) {
     this.folder = folder;
-    this.#parameters = parameters;
+    this.#model = model;
     this.#onEvent = onEvent;
   }
 
@@ -74,11 +86,17 @@ export class RunStore {
   async save(taskVectors: ReadonlyMap<string, Vector> = new Map()): Promise<void> {
     this.#readClock();
     this.counters.metricsLength = await this.folder.metricsLength();
-    const vectors = new Map([["parameters", this.#parameters]]);
+    const vectors = new Map([["parameters", this.#model.parameters]]);
+    const frozen = this.#model.frozenAdapters > 0 ? this.#model.copyFrozen() : undefined;
+    if (frozen) vectors.set(frozenName, frozen);
     for (const [name, vector] of taskVectors) vectors.set(taskPrefix + name, vector);
     for (const [name, vector] of this.kept.vectors) vectors.set(keptPrefix + name, vector);
     this.counters.kept = this.kept.state;
-    await saveState(this.folder.state, { counters: this.counters, vectors });
+    try {
+      await saveState(this.folder.state, { counters: this.counters, vectors });
+    } finally {
+      frozen?.dispose();
+    }
   }
 
   /** Goes back to the saved state; the task's vectors wait for {@link takeTaskVectors}. */
@@ -89,16 +107,29 @@ export class RunStore {
     // Runs that were begun before costs were counted have counted none, and those before methods kept anything have kept nothing.
     this.counters = { spent: nothingSpent(), kept: null, ...state.counters } as RunCounters;
     if (this.#clock) this.#clock.since = performance.now();
-    state.readInto("parameters", this.#parameters);
+    state.readInto("parameters", this.#model.parameters);
+    this.#restoreFrozen(state);
     this.#restoreKept(state);
     await this.folder.cutMetrics(this.counters.metricsLength);
+  }
+
+  #restoreFrozen(state: StateReader): void {
+    const length = state.lengthOf(frozenName);
+    if (length === 0) {
+      if (this.#model.frozenAdapters > 0) this.#model.setFrozen(null);
+      return;
+    }
+    const frozen = createVector(length);
+    state.readInto(frozenName, frozen);
+    this.#model.setFrozen(frozen);
+    frozen.dispose();
   }
 
   #restoreKept(state: StateReader): void {
     this.#disposeKept();
     this.kept.state = this.counters.kept;
     for (const name of state.names.filter((saved) => saved.startsWith(keptPrefix))) {
-      const vector = createVector(this.#parameters.length);
+      const vector = createVector(this.#model.parameters.length);
       this.kept.vectors.set(name.slice(keptPrefix.length), vector);
       state.readInto(name, vector);
     }
