@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { isAborted } from "../errors.js";
+import { benchCommand } from "./bench.js";
 import { demoCommand } from "./demo.js";
 import { evalCommand } from "./eval.js";
 import { generateCommand } from "./generate.js";
@@ -20,6 +21,7 @@ async function main(args: readonly string[]): Promise<number> {
     .configureHelp({ sortOptions: false, sortSubcommands: false })
     .showSuggestionAfterError();
   trainCommand(program);
+  benchCommand(program);
   evalCommand(program);
   generateCommand(program);
   mergeCommand(program);

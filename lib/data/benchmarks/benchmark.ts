@@ -12,5 +12,5 @@ export interface Benchmark {
 
 /** What to say where a benchmark's data are missing; empty where nobody said where they are. */
 export function sourceHint(benchmark: Benchmark | null | undefined): string {
-  return benchmark?.source == null ? "" : ` The data of ${benchmark.name}: ${benchmark.source}`;
+  return typeof benchmark?.source !== "string" ? "" : ` The data of ${benchmark.name}: ${benchmark.source}`;
 }
