@@ -70,7 +70,7 @@ export async function learnAll(
   const events: LearnerEvent[] = [];
   const learner = await Learner.create({ ...input, run }, { onEvent: (event) => events.push(event) });
   try {
-    for (const task of tasks) await learner.learn(task);
+    await learner.learnAll(tasks);
   } finally {
     await learner.dispose();
   }
