@@ -421,8 +421,8 @@ export interface Model extends Disposable {
   freezeAdapter(): void;
   /** A new vector: the frozen adapters one after another, each laid out as `parameters`. */
   copyFrozen(): Vector;
-  /** These adapters, as {@link copyFrozen} gives them, in place of those that are frozen; none where the length is 0. LoRA only. */
-  setFrozen(adapters: Vector): void;
+  /** These adapters, as {@link copyFrozen} gives them, in place of those that are frozen; null: none. LoRA only. */
+  setFrozen(adapters: Vector | null): void;
   /** Adds the gradient of what {@link OrthogonalityOptions} describe to `gradients`; its value. LoRA only. */
   addOrthogonalityGradient(options: OrthogonalityOptions): Promise<number>;
   /**

@@ -61,8 +61,8 @@ struct ModelOptions {
 };
 
 // Records laid end to end; int32 ids on the host. A record's dropout key goes with it. What labels are depends on the
-// family: T5, the decoder's targets; decoder, parallel to the inputs, each predicted from the tokens before it; encoder,
-// one for each record, the index of its candidate. -100: not predicted.
+// family: T5, the decoder's targets; decoder, parallel to the inputs, each predicted from the tokens before it;
+// encoder, one for each record, the index of its candidate. -100: not predicted.
 struct Batch {
   std::vector<int32_t> input_ids;
   std::vector<int32_t> input_lengths;
@@ -78,7 +78,18 @@ struct AccumulateOptions {
   double loss_scale = 1;  // of the backward pass only
   bool dropout = false;
   DropoutCounters counters;
+  // One for each row of the adapter's tensors, in the order of layout(): the sum over tokens of that output's absolute
+  // value, before the scale, is added. Undefined: not wanted.
+  at::Tensor output_sums;
   AbortFlag abort;
+};
+
+// What keeps an adapter's A apart from those of the frozen ones: see penalties.h.
+struct Orthogonality {
+  enum class Form { kAbsolute, kSquared };
+  double l1 = 0;
+  double l2 = 0;
+  Form form = Form::kAbsolute;
 };
 
 struct LossReport {
@@ -86,8 +97,8 @@ struct LossReport {
   int64_t label_tokens = 0;
 };
 
-// The smallest set of most probable tokens that reaches top_p is drawn from, at softmax(logits / temperature). Draws are
-// a function of (seed, index of the prompt, step).
+// The smallest set of most probable tokens that reaches top_p is drawn from, at softmax(logits / temperature). Draws
+// are a function of (seed, index of the prompt, step).
 struct Sampling {
   double temperature = 1;  // above 0
   double top_p = 1;        // above 0, at most 1
@@ -128,8 +139,8 @@ class Model {
   virtual LossReport accumulate(const Batch&, const AccumulateOptions&) = 0;
   // Sum of the cross entropies of each record's labels; no dropout, no gradients.
   virtual std::vector<double> loss(const Batch&, const AbortFlag&) = 0;
-  // fp32. T5: of all label positions, [label tokens, vocabulary]; decoder: of all tokens, [tokens, vocabulary]; encoder:
-  // [records, candidates].
+  // fp32. T5: of all label positions, [label tokens, vocabulary]; decoder: of all tokens, [tokens, vocabulary];
+  // encoder: [records, candidates].
   virtual at::Tensor logits(const Batch&) = 0;
   // New tokens of each prompt, up to and including the end token. std::invalid_argument from a family that cannot.
   virtual std::vector<std::vector<int32_t>> generate(const GenerateOptions&) = 0;
@@ -138,7 +149,16 @@ class Model {
   // Unit vectors of texts, [texts, width]. std::invalid_argument likewise.
   virtual at::Tensor embed(const std::vector<int32_t>& input_ids, const std::vector<int32_t>& input_lengths,
                            const AbortFlag&) = 0;
-  // LoRA only: W + scale * B A in place of W, and back to the same bits.
+  // LoRA only, all of the following.
+  // Keeps a copy of the adapter as it is as a part of the model, beside those frozen before.
+  virtual void freeze_adapter() = 0;
+  // The frozen adapters one after another, each laid out as parameters(); and others, or none, in their place.
+  virtual at::Tensor frozen() const = 0;
+  virtual void set_frozen(const at::Tensor& values) = 0;
+  // Penalties: see penalties.h. They add to gradients() and return their value.
+  virtual double add_orthogonality_gradient(const Orthogonality&) = 0;
+  virtual double add_overlap_gradient(double weight) = 0;
+  // W with the adapters folded in in place of W, and back to the same bits.
   virtual void merge_adapter() = 0;
   virtual void unmerge_adapter() = 0;
 
