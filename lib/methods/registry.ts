@@ -1,8 +1,11 @@
 import { aimMerging } from "./aim-merging.js";
+import { ella } from "./ella.js";
 import { ewc } from "./ewc.js";
 import { forever } from "./forever.js";
 import type { Method } from "./method.js";
+import { migu } from "./migu.js";
 import { multiTask } from "./multi-task.js";
+import { oLora } from "./o-lora.js";
 import { perTask } from "./per-task.js";
 import { recurrentKif } from "./recurrent-kif.js";
 import { replay } from "./replay.js";
@@ -17,7 +20,10 @@ const all = [
   perTask,
   multiTask,
   ewc,
+  oLora,
   tasl,
+  migu,
+  ella,
   aimMerging,
   forever,
   slao,

@@ -9,6 +9,7 @@ import { writeAdapterConfig } from "./adapter-config.js";
 import { readCheckpoint } from "./checkpoint-files.js";
 import { copyCompanions } from "./companions.js";
 import { type ModelConfig, readModelConfig } from "./config/index.js";
+import { joinedConfig, joinedTensors } from "./joined-adapter.js";
 import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
 import { setThreadsFor } from "./threads.js";
 import { Tokenizer } from "./tokenizer.js";
@@ -200,7 +201,7 @@ function endTokens(
 
 /**
  * Writes what was trained: an adapter folder as PEFT saves it, or, where every weight trained, a whole checkpoint folder.
- * Weights of a checkpoint are fp32 unless `type` says otherwise.
+ * Weights of a checkpoint are fp32 unless `type` says otherwise. Frozen adapters are joined with the one that trains.
  * @throws {RkifError} INVALID_ARGUMENT where nothing trained.
  */
 export async function saveTrained(
@@ -222,6 +223,13 @@ export async function saveTrained(
     );
   }
   await mkdir(target, { recursive: true });
+  if (trainable.kind === "lora" && model.frozenAdapters > 0) {
+    const tensors = (await joinedTensors(model)).map((tensor) => ({ ...tensor, type: "F32" as const }));
+    const lora = joinedConfig(trainable, model.frozenAdapters + 1);
+    await loadAddon().writeSafetensors(join(target, adapterFile), tensors, { format: "pt" });
+    await writeAdapterConfig(target, lora, { family: config.family, baseModel: baseName });
+    return;
+  }
   const tensors: TensorToWrite[] = model.layout.map(({ name, shape, offset }) => ({
     name,
     shape: [...shape],

@@ -61,7 +61,7 @@ export class RecordedRun implements Run {
 
   constructor(
     readonly planned: { task: number; withMemory: number; memory: number },
-    readonly move: (run: RecordedRun) => void = () => undefined,
+    public move: (run: RecordedRun) => void = () => undefined,
   ) {}
 
   get memorySize(): number {
