@@ -1,12 +1,17 @@
 import { spread } from "../report/tables.js";
-import type { CellOutcome, CellResult } from "./bench-folder.js";
+import type { CellFailure, CellOutcome, CellResult } from "./bench-folder.js";
 import type { BenchPlan, Cell } from "./plan.js";
 
 /** Mean and sample standard deviation; null where there is none. */
 export type Spread = ReturnType<typeof spread>;
 
-/** Where a cell stands: not begun or interrupted ("open"), done, or failed. */
-export type CellState = Cell & ({ readonly state: "open" } | CellOutcome);
+/** Where a cell stands; one that was interrupted waits as one that was not begun. */
+export type CellState = Cell & State;
+
+type State =
+  | { readonly state: "waiting" }
+  | { readonly state: "done"; readonly result: CellResult }
+  | { readonly state: "failed"; readonly failure: CellFailure };
 
 /** The figures of some cells of one variant, over those that are done. */
 export interface Figures {
@@ -38,7 +43,7 @@ export interface BenchResults {
 export function benchResults(plan: BenchPlan, outcomes: ReadonlyMap<Cell, CellOutcome>): BenchResults {
   const cells = plan.cells.map((cell): CellState => {
     const { variant, order, seed, run } = cell;
-    return { variant, order, seed, run, ...(outcomes.get(cell) ?? { state: "open" }) };
+    return { variant, order, seed, run, ...stateOf(outcomes.get(cell)) };
   });
   const variants = plan.variants.map(({ name }): VariantResults => {
     const mine = cells.filter(({ variant }) => variant === name);
@@ -57,8 +62,15 @@ export function benchResults(plan: BenchPlan, outcomes: ReadonlyMap<Cell, CellOu
   return { name: plan.name, variants, cells };
 }
 
+function stateOf(outcome: CellOutcome | undefined): State {
+  if (outcome === undefined) return { state: "waiting" };
+  return outcome.state === "done"
+    ? { state: "done", result: outcome }
+    : { state: "failed", failure: outcome };
+}
+
 function figures(cells: readonly CellState[]): Figures {
-  const done = cells.filter((cell): cell is Cell & CellResult => cell.state === "done");
+  const done = cells.flatMap((cell) => (cell.state === "done" ? [cell.result] : []));
   const of = (pick: (cell: CellResult) => number | null): Spread => spread(done.map(pick));
   return {
     OP: of(({ OP }) => OP),

@@ -25,9 +25,7 @@ export async function runCell(
   let learner: Learner | undefined;
   try {
     learner = await Learner.create({ run, plan: data, ...config }, onEvent ? { onEvent } : {});
-    for (const task of tasks) {
-      if (!learner.tasks.includes(task.name)) await learner.learn(task, signal ? { signal } : {});
-    }
+    await learner.learnAll(tasks, signal ? { signal } : {});
     return resultOf(learner);
   } catch (error) {
     if (isAborted(error)) throw error;
@@ -44,7 +42,7 @@ function resultOf({ matrix, spent }: Learner): CellResult {
   return {
     state: "done",
     ...{ OP, BWT, FWT },
-    learnedInTurn: mean(R.map((row, j) => row[j] ?? null)),
+    learnedInTurn: mean(Array.from(R, (row, j) => row?.[j] ?? null)),
     ...{ steps, skipped, tokens },
     timing: { trainSeconds, evaluateSeconds },
   };

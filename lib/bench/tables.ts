@@ -38,7 +38,7 @@ export function orderTable({ variants }: BenchResults, format: TableFormat = "te
 export function benchText(results: BenchResults, format: TableFormat = "text"): string {
   const byOrder = orderTable(results, format);
   const failures = results.cells.flatMap((cell) =>
-    cell.state === "failed" ? [`${describeCell(cell)}: ${failureText(cell)}`] : [],
+    cell.state === "failed" ? [`${describeCell(cell)}: ${failureText(cell.failure)}`] : [],
   );
   return [
     benchTable(results, format),

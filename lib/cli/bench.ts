@@ -112,7 +112,10 @@ async function ordersOf(
   const found =
     typeof data === "string" ? await findBenchmark(data, (benchmark ?? null) as string | null) : null;
   const names = new Set([...Object.keys(taskOrders), ...(found?.orders.keys() ?? [])]);
-  const lists = text.split(";").map(split);
+  const lists = text
+    .split(";")
+    .filter((part) => part.trim() !== "")
+    .map(split);
   if (lists.length === 1 && lists[0]!.every((part) => names.has(part))) return lists[0]!;
   return lists.map((list) => (list.length === 1 ? list[0]! : list));
 }
