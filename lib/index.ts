@@ -49,3 +49,5 @@ export type { CellFailure, CellOutcome, CellResult } from "./bench/bench-folder.
 export { benchTable, benchText, orderTable } from "./bench/tables.js";
 export { demoTasks } from "./demo/tasks.js";
 export { matrixTable, comparisonTable } from "./report/tables.js";
+export { createReport, type Report } from "./report/report.js";
+export type { Comparison, ReportFigures, VariantFigures } from "./report/figures/figures.js";

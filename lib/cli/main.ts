@@ -8,6 +8,7 @@ import { evalCommand } from "./eval.js";
 import { generateCommand } from "./generate.js";
 import { libtorchCommand } from "./libtorch.js";
 import { mergeCommand } from "./merge.js";
+import { reportCommand } from "./report.js";
 import { trainCommand } from "./train.js";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -25,6 +26,7 @@ async function main(args: readonly string[]): Promise<number> {
   evalCommand(program);
   generateCommand(program);
   mergeCommand(program);
+  reportCommand(program);
   demoCommand(program);
   libtorchCommand(program);
   for (const command of program.commands) command.exitOverride();
