@@ -39,8 +39,8 @@ const LENGTH = 10;
 /** A run that only writes down what a method asks for. A step moves every parameter by `move`. */
 export class RecordedRun implements Run {
   readonly task: Run["task"] = { index: 1, name: "task" };
-  readonly learningRate = 0.01;
-  readonly warmupSteps = 4;
+  readonly learningRate: number = 0.01;
+  readonly warmupSteps: number = 4;
   readonly parameters: Vector = createVector(LENGTH);
   readonly gradients: Vector = createVector(LENGTH);
   readonly tensors: readonly TensorLayout[] = tensors;
