@@ -36,6 +36,7 @@ export const tasl: Method<typeof options.shape> = defineMethod({
   presets: { lora: { skillUnit: "rank" } },
   usesMemory: false,
   async learn(run, { skillUnit, skillDecay }) {
+    skillUnits(run.tensors, skillUnit); // refuses what it cannot weigh before anything is trained
     const { parameters: theta } = run;
     const skill = run.importance("skill", { importanceDecay: skillDecay, uncertaintyDecay: skillDecay });
     const start = run.vector("start");
