@@ -431,8 +431,8 @@ export interface Model extends Disposable {
    */
   addOverlapGradient(weight: number): Promise<number>;
   /**
-   * Folds the adapter, and those that are frozen, into the base weights (rounded to `baseType`). Until unmerged, training is refused, and changes of the parameters
-   * have no effect on what the model computes. LoRA only.
+   * Folds the adapter, and those that are frozen, into the base weights (rounded to `baseType`). Until unmerged, training is refused, and
+   * changes of the parameters or of what is frozen have no effect on what the model computes. LoRA only.
    */
   mergeAdapter(): void;
   /** Restores the base weights bit for bit. */

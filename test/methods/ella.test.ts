@@ -1,7 +1,6 @@
 import { expect } from "chai";
 import { join } from "node:path";
 import { ella } from "../../lib/methods/ella.js";
-import type { Method } from "../../lib/methods/method.js";
 import { temporaryFolder, writeTinyCheckpoint } from "../training/tiny-run.js";
 import { RecordedRun } from "./recorded-run.js";
 import {

@@ -1,7 +1,6 @@
 import { expect } from "chai";
 import { join } from "node:path";
 import { oLora } from "../../lib/methods/o-lora.js";
-import type { Method } from "../../lib/methods/method.js";
 import { methodOptions, resolveConfig } from "../../lib/training/config.js";
 import { temporaryFolder, writeTinyCheckpoint } from "../training/tiny-run.js";
 import { RecordedRun } from "./recorded-run.js";
