@@ -1,6 +1,5 @@
 import { expect } from "chai";
 import { aimMerging } from "../../lib/methods/aim-merging.js";
-import type { Method } from "../../lib/methods/method.js";
 import {
   beginning,
   Descent,
@@ -99,7 +98,7 @@ describe("aim-merging", () => {
   for (const [name, settings, steps] of runs) {
     it(`merges when learning and forgetting call for it, in a run ${name}`, async () => {
       const { results } = slowly(settings, steps);
-      const found = await learnToys(aimMerging as unknown as Method, { ...settings }, { steps });
+      const found = await learnToys(aimMerging, { ...settings }, { steps });
       expect(farthest(found, results)).to.be.below(2e-5);
     });
   }

@@ -1,6 +1,5 @@
 import { expect } from "chai";
 import { ewc } from "../../lib/methods/ewc.js";
-import type { Method } from "../../lib/methods/method.js";
 import {
   beginning,
   Descent,
@@ -37,7 +36,7 @@ function slowly(lambda: number, gamma: number, fisherRecords: readonly number[])
 
 describe("ewc", () => {
   const learned = (options: Record<string, unknown>): Promise<Float32Array[]> =>
-    learnToys(ewc as unknown as Method, options, { steps });
+    learnToys(ewc, options, { steps });
   const options = { ewcStrength: 3, fisherDecay: 0.7, fisherRecords: null };
 
   it("pulls by the Fisher information of all earlier tasks", async () => {

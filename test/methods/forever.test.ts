@@ -1,6 +1,5 @@
 import { expect } from "chai";
 import { forever } from "../../lib/methods/forever.js";
-import type { Method } from "../../lib/methods/method.js";
 import {
   beginning,
   Descent,
@@ -85,7 +84,7 @@ describe("forever", () => {
   ] as const) {
     it(`replays when its days have passed, ${name}`, async () => {
       const { results, rounds, paces } = slowly(settings as Settings);
-      const found = await learnToys(forever as unknown as Method, { ...settings }, { steps });
+      const found = await learnToys(forever, { ...settings }, { steps });
       expect(farthest(found, results)).to.be.below(1e-5);
       // The days of the list and those beyond it, by doubling; the first falls due with the day itself.
       expect(rounds[0]).to.deep.equal([]);
@@ -98,7 +97,7 @@ describe("forever", () => {
   it("never replays where a task is shorter than a day", async () => {
     const settings = { ...base, daySteps: steps + 1 };
     expect(slowly(settings).rounds).to.deep.equal([[], [], []]);
-    const found = await learnToys(forever as unknown as Method, { ...settings }, { steps });
+    const found = await learnToys(forever, { ...settings }, { steps });
     expect(farthest(found, slowly(settings).results)).to.be.below(1e-5);
   });
 });

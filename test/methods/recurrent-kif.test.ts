@@ -109,7 +109,10 @@ describe("recurrent-kif", () => {
     const run = new RecordedRun(planned);
     await recurrentKif.learn(run, optionsOf("global-merge"));
     // 22 steps would be 2 cycles with 4 outer steps each.
-    expect(run.steps.map(({ loop }) => loop)).to.deep.equal([...Array(22).fill(0), ...Array(8).fill(1)]);
+    expect(run.steps.map(({ loop }) => loop)).to.deep.equal([
+      ...Array<number>(22).fill(0),
+      ...Array<number>(8).fill(1),
+    ]);
     expect(run.cycles.map(({ cycle, cycles }) => [cycle, cycles])).to.deep.equal([[0, 1]]);
     for (const { loop, step, learningRate } of run.steps)
       expect(learningRate).to.be.closeTo(

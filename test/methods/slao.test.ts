@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import type { Method } from "../../lib/methods/method.js";
 import { orthonormalRows } from "../../lib/methods/orthonormal-rows.js";
 import { slao } from "../../lib/methods/slao.js";
 import { beginning, Descent, farthest, gradientAt, learnToys, rateAt, taskKeys, tensors } from "./toy-run.js";
@@ -57,13 +56,13 @@ function slowly(steps: number): number[][] {
 
 describe("slao", () => {
   it("starts from the orthonormal basis of the last A and averages B in", async () => {
-    const found = await learnToys(slao as unknown as Method, {}, { steps: 20 });
+    const found = await learnToys(slao, {}, { steps: 20 });
     expect(farthest(found, slowly(20))).to.be.below(1e-5);
   });
 
   it("takes A's basis as it is where nothing trains it further", async () => {
     // A warm-up that no step outlasts: all rates are 0 at the first step.
-    const found = await learnToys(slao as unknown as Method, {}, { steps: 1, tasks: 2 });
+    const found = await learnToys(slao, {}, { steps: 1, tasks: 2 });
     const [a] = tensors.map((tensor) => matrixAt(found[1]!, tensor));
     const product = times(a!, transposed(a!));
     expect(farthest(product, [[1, 0], [0, 1]])).to.be.below(1e-6); // prettier-ignore

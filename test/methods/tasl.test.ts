@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import type { Method } from "../../lib/methods/method.js";
 import { tasl } from "../../lib/methods/tasl.js";
 import { methodOptions, resolveConfig } from "../../lib/training/config.js";
 import { beginning, Descent, farthest, gradientAt, learnToys, LENGTH, rateAt, taskKeys } from "./toy-run.js";
@@ -29,9 +28,9 @@ function percentile80(values: number[]): number {
 
 interface Form {
   units: number[][];
-  importance(theta: number, g: number): number;
+  importance: (theta: number, g: number) => number;
   /** Weight of the new value. */
-  weight(fresh: number[], old: number[], unit: number): number;
+  weight: (fresh: number[], old: number[], unit: number) => number;
 }
 
 const tensorForm: Form = {
@@ -99,7 +98,7 @@ describe("tasl", () => {
   ] as const) {
     it(`merges what tasks learned ${name}`, async () => {
       const options = methodOptions(resolveConfig({ method: "tasl", preset }));
-      const found = await learnToys(tasl as unknown as Method, options, { steps });
+      const found = await learnToys(tasl, options, { steps });
       const { results, weights } = slowly(form);
       expect(farthest(found, results)).to.be.below(1e-5);
       // The toy takes more than one way through the rules.

@@ -61,7 +61,7 @@ export class Descent {
   step(theta: ArrayLike<number>, gradient: ArrayLike<number>, rate: number): number[] {
     return Array.from({ length: LENGTH }, (_, i) => {
       this.#velocity[i] = momentum * this.#velocity[i]! + gradient[i]!;
-      return theta[i]! - rate * this.#velocity[i]!;
+      return theta[i]! - rate * this.#velocity[i];
     });
   }
 }

@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import type { Method } from "../../lib/methods/method.js";
 import { multiTask } from "../../lib/methods/multi-task.js";
 import { perTask } from "../../lib/methods/per-task.js";
 import { beginning, Descent, farthest, gradientAt, learnToys, rateAt, taskKeys } from "./toy-run.js";
@@ -17,7 +16,7 @@ function trained(start: number[], task: number): number[] {
 describe("per-task", () => {
   it("trains every task from where the run began", async () => {
     const expected = [0, 1, 2].map((task) => trained(beginning(), task));
-    const found = await learnToys(perTask as unknown as Method, {}, { steps });
+    const found = await learnToys(perTask, {}, { steps });
     expect(farthest(found, expected)).to.be.below(1e-5);
     expect(farthest(found.slice(1), found.slice(0, -1))).to.be.above(0.03);
   });
@@ -25,7 +24,7 @@ describe("per-task", () => {
 
 describe("multi-task", () => {
   it("trains plainly over the records it is given", async () => {
-    const found = await learnToys(multiTask as unknown as Method, {}, { tasks: 1, steps });
+    const found = await learnToys(multiTask, {}, { tasks: 1, steps });
     expect(farthest(found, [trained(beginning(), 0)])).to.be.below(1e-5);
   });
 });
