@@ -63,7 +63,7 @@ async function bench(flags: BenchFlags, given: Record<string, unknown>): Promise
     const results = await runBench(plan, {
       out: flags.out ?? join("bench", plan.name),
       signal,
-      onEvent: (event) => show(display, event),
+      onEvent: (event) => showBench(display, event),
     });
     display.stop();
     process.stdout.write(`${flags.json ? JSON.stringify(results) : benchText(results, flags.format)}\n`);
@@ -133,7 +133,7 @@ function split(text: string): string[] {
 }
 
 /** A bar for the cell under way, a line for each that ended, and on a terminal the table so far. */
-function show(display: Display, event: BenchEvent): void {
+export function showBench(display: Display, event: BenchEvent): void {
   const label = `[${event.number}/${event.total}] ${describeCell(event.cell)}`;
   if (event.event === "cell-event") {
     // Single evaluations would flood the terminal.
