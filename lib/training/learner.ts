@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { openFormat } from "../data/formats/open-format.js";
 import type { EncodedRecord, RecordFormat } from "../data/formats/record-format.js";
@@ -6,12 +5,10 @@ import { selectMemory } from "../data/memory.js";
 import type { TaskData } from "../data/tasks.js";
 import { RkifError, isAborted } from "../errors.js";
 import { createAbortFlag } from "../models/kernels.js";
-import { loadModel, saveTrained, type LoadModelOptions, type TrainedModel } from "../models/trained-model.js";
+import { loadModel, saveTrained, type TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag } from "../native/contract.js";
 import {
-  configDifferences,
   findMethod,
-  mergedConfig,
   methodOptions,
   resolveConfig,
   splitConfig,
@@ -21,13 +18,15 @@ import {
 import { evaluatedBy } from "./evaluate-learned.js";
 import type { LearnerEvent } from "./events.js";
 import { initialAdapter } from "./initialize.js";
-import { readLearnedTask, writeMemory, writeTask, type LearnedTask } from "./learned-task.js";
+import { agreed, keptConfig, trainableOf } from "./kept-config.js";
+import { readLearnedTask, writeMemory, type LearnedTask } from "./learned-task.js";
 import { TaskLog } from "./logging.js";
 import { MatrixFiller } from "./matrix-filler.js";
 import { reportMatrix, type MatrixReport } from "./matrix.js";
 import type { DataOptions } from "./options.js";
-import { RunFolder, readJson, replaceFolder, writeJson } from "./run-folder.js";
+import { RunFolder, replaceFolder, writeJson } from "./run-folder.js";
 import { namesOf, RunStore, type CurrentTask, type Spent } from "./run-store.js";
+import { takeUp } from "./take-up.js";
 import { newTaskCounters, TaskRun } from "./task-run.js";
 import { TaskSets } from "./task-sets.js";
 
@@ -255,7 +254,7 @@ export class Learner {
   /** @param tasks one, or all that are learned together */
   async #learn(tasks: readonly TaskData[], abort: AbortFlag): Promise<void> {
     const index = this.#learned.length;
-    const current = await this.#start(tasks, index);
+    const current = await takeUp(this.#store, tasks, index, this.config);
     if (current.stage !== "after") {
       const learned = await this.#readAll(tasks, false);
       const encoded = await this.#format.encode(tasks.flatMap(({ train }) => train));
@@ -283,49 +282,6 @@ export class Learner {
     this.#learned.push(...all.slice(index));
     this.#store.counters.current = null;
     await this.#save();
-  }
-
-  /** Takes up new tasks, or those that were interrupted. */
-  async #start(tasks: readonly TaskData[], index: number): Promise<CurrentTask> {
-    const names = tasks.map(({ name }) => name);
-    const digest = createHash("sha256")
-      .update(JSON.stringify(tasks.flatMap(({ train }) => train)))
-      .digest("hex");
-    const { counters } = this.#store;
-    const { current, matrix } = counters;
-    if (current) {
-      const same = JSON.stringify(namesOf(current)) === JSON.stringify(names);
-      if (same && current.digest === digest) return current;
-      const found = same
-        ? "its training records have changed since"
-        : `found ${names.length === 1 ? `task "${names[0]}"` : names.join(", ")}`;
-      throw this.#conflict(`task "${current.name}" was interrupted and comes first; ${found}`);
-    }
-    if (this.#learnsTogether && index > 0) {
-      throw this.#conflict(
-        `method ${this.config.method} learns all tasks at once and has learned ${matrix.tasks.join(", ")}; ` +
-          `${names.join(", ")} cannot be added: begin another run with all of them`,
-      );
-    }
-    for (const { name, ...sets } of tasks) {
-      if (matrix.tasks.includes(name)) throw this.#conflict(`task "${name}" has been learned already`);
-      for (const set of ["train", "test"] as const) {
-        if (sets[set].length > 0) continue;
-        throw new RkifError("DATA_INVALID", `task "${name}" has no ${set} records; expected at least one`);
-      }
-    }
-    for (const [k, task] of tasks.entries())
-      await writeTask(this.#store.folder, index + k, task, this.config.devRecords);
-    const started: CurrentTask = {
-      name: names.length === 1 ? names[0]! : `${names.length} tasks together`,
-      tasks: names.length === 1 ? null : names,
-      digest,
-      stage: "new",
-      training: newTaskCounters(),
-    };
-    matrix.tasks.push(...names);
-    counters.current = started;
-    return started;
   }
 
   async #train(
@@ -445,38 +401,4 @@ function stopsBetweenSteps(error: unknown): boolean {
 
 function stopped(cause?: unknown): RkifError {
   return new RkifError("ABORTED", "stopped; the run is saved and goes on with the same command", { cause });
-}
-
-function trainableOf(config: ResolvedConfig): LoadModelOptions["trainable"] {
-  if (config.trainable === "full") return { kind: "full" };
-  return {
-    kind: "lora",
-    r: config.loraRank,
-    alpha: config.loraAlpha,
-    dropout: config.loraDropout,
-    rsLora: config.rsLora,
-    targetModules: config.targetModules,
-    rankPattern: config.rankPattern,
-    alphaPattern: config.alphaPattern,
-  };
-}
-
-/** The configuration in the run folder, checked, and completed where an earlier version had fewer options. */
-async function keptConfig(folder: RunFolder): Promise<ResolvedConfig> {
-  const { learner, data } = splitConfig(await readJson<Record<string, unknown>>(folder.config));
-  return Object.assign(resolveConfig(learner, folder.config), data);
-}
-
-/** The configuration a run goes on with. */
-function agreed(kept: ResolvedConfig, given: ResolvedConfig | undefined, folder: RunFolder): ResolvedConfig {
-  if (!given) return kept;
-  const differences = configDifferences(kept, given);
-  if (differences.length === 0) return mergedConfig(kept, given);
-  const lines = differences.map(
-    (name) => `${name}: ${JSON.stringify(kept[name])} there, ${JSON.stringify(given[name])} given`,
-  );
-  throw new RkifError(
-    "RUN_CONFLICT",
-    `${folder.path} holds a run of another configuration (${lines.join("; ")}); use another folder, or the same options`,
-  );
 }
