@@ -66,7 +66,7 @@ export async function listTasks(folder: string, benchmark?: Benchmark | null): P
     const isThere = (await stat(folder).catch(() => undefined)) !== undefined;
     throw new RkifError(
       "DATA_INVALID",
-      `${folder}: ${isThere ? "no task found" : "there is no such folder"}; expected folders train/, dev/ and test/ with a file TASK.json or TASK.jsonl for every task.${sourceHint(benchmark)}`,
+      `${folder}: ${isThere ? "no task found" : "there is no such folder"}; expected folders train/, dev/ and test/ with a file TASK.json or TASK.jsonl for every task${sourceHint(benchmark)}`,
     );
   }
   return new Map([...tasks].sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -121,13 +121,13 @@ async function listFolder(folder: string): Promise<string[]> {
 function unknownTask(folder: string, name: string, known: string[], hint: string): RkifError {
   return new RkifError(
     "DATA_INVALID",
-    `${folder}: no task "${name}".${suggestion(name, known)} Tasks there: ${known.join(", ")}.${hint}`,
+    `${folder}: no task "${name}".${suggestion(name, known)} Tasks there: ${known.join(", ")}${hint}`,
   );
 }
 
 function missingSet(folder: string, name: string, set: SetName, hint: string): RkifError {
   return new RkifError(
     "DATA_INVALID",
-    `${join(folder, set, name)}.json: task "${name}" has no ${set} file; expected one in ${set}/ (.json or .jsonl).${hint}`,
+    `${join(folder, set, name)}.json: task "${name}" has no ${set} file; expected one in ${set}/ (.json or .jsonl)${hint}`,
   );
 }

@@ -36,7 +36,7 @@ export const full: Sizes = {
 
 /** Whether everything runs, in about a minute; its figures mean nothing. */
 export const smoke: Sizes = {
-  ...{ trainLimit: 24, devLimit: 8, testLimit: 8, searchLimit: 16, epochs: 1, memoryRecords: 6, gridPoints: 2 },
+  ...{ trainLimit: 72, devLimit: 8, testLimit: 8, searchLimit: 16, epochs: 1, memoryRecords: 6, gridPoints: 2 },
   orders: { all: "agnews,yahoo", main: ["agnews,yahoo"], long: null },
   ...{ seeds: [1, 2], searchSeed: 100, everything: false },
 }; // prettier-ignore

@@ -10,7 +10,7 @@ export interface Benchmark {
   readonly source: string | null;
 }
 
-/** What to say where a benchmark's data are missing; empty where nobody said where they are. */
+/** What to add to a message where a benchmark's data are missing; empty where nobody said where they are. */
 export function sourceHint(benchmark: Benchmark | null | undefined): string {
-  return typeof benchmark?.source !== "string" ? "" : ` The data of ${benchmark.name}: ${benchmark.source}`;
+  return typeof benchmark?.source !== "string" ? "" : `. The data of ${benchmark.name}: ${benchmark.source}`;
 }
