@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { z } from "zod";
 import { methods } from "../../lib/methods/registry.js";
 import {
+  allOptions,
   configDifferences,
   configJsonSchema,
   mergedConfig,
@@ -48,6 +49,20 @@ describe("the configuration", () => {
     expect(resolveConfig({})).to.include({
       ...{ targetModules: null, sourceTokens: null, promptTemplate: null, evaluateBy: null, adapter: null },
     });
+  });
+
+  it("has options that several methods share only where they mean the same", () => {
+    const shapes = [...methods.values()].flatMap(({ options }) => Object.entries(options.shape));
+    const typeOf = (schema: unknown): unknown => ({ ...z.toJSONSchema(schema as z.ZodType, { io: "input" }), description: "" }); // prettier-ignore
+    for (const { name, methods: owners } of allOptions()) {
+      const same = shapes.filter(([other]) => other === name).map(([, schema]) => typeOf(schema));
+      expect(same.length, name).to.equal(owners?.length ?? 0);
+      for (const schema of same) expect(schema, name).to.deep.equal(same[0]);
+    }
+    expect(allOptions().find(({ name }) => name === "outerLearningRate")?.methods).to.deep.equal([
+      "recurrent-kif",
+      "aim-merging",
+    ]);
   });
 
   it("is the paper's by default: the preset changes nothing", () => {
