@@ -151,7 +151,12 @@ describe("the configuration", () => {
 });
 
 describe("a run begun when there was T5 alone", () => {
-  const old = resolveConfig({ targetModules: ["q", "v"], sourceTokens: 1024, evaluateBy: "generate" });
+  const old = resolveConfig({
+    targetModules: ["q", "v"],
+    sourceTokens: 1024,
+    evaluateBy: "generate",
+    metric: "exact-match",
+  });
 
   it("goes on with the options that were its defaults, given or not", () => {
     const today = resolveConfig({ threads: 1 });
@@ -161,8 +166,18 @@ describe("a run begun when there was T5 alone", () => {
   });
 
   it("does not go on with others", () => {
-    const other = resolveConfig({ targetModules: ["q"], evaluateBy: "score", sourceTokens: 256 });
-    expect(configDifferences(old, other)).to.deep.equal(["evaluateBy", "sourceTokens", "targetModules"]);
+    const other = resolveConfig({
+      targetModules: ["q"],
+      evaluateBy: "score",
+      sourceTokens: 256,
+      metric: "rouge-l",
+    });
+    expect(configDifferences(old, other)).to.deep.equal([
+      "evaluateBy",
+      "metric",
+      "sourceTokens",
+      "targetModules",
+    ]);
     expect(configDifferences(resolveConfig({ evaluateBy: "score" }), resolveConfig({}))).to.deep.equal([
       "evaluateBy",
     ]);
