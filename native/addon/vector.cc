@@ -27,9 +27,9 @@ void VectorHandle::define(Napi::Env env) {
        InstanceMethod<&VectorHandle::read>("read"), InstanceMethod<&VectorHandle::fill>("fill"),
        InstanceMethod<&VectorHandle::copy_from>("copyFrom"), InstanceMethod<&VectorHandle::copy>("copy"),
        InstanceMethod<&VectorHandle::set_difference>("setDifference"), InstanceMethod<&VectorHandle::minus>("minus"),
-       InstanceMethod<&VectorHandle::add_scaled>("addScaled"),
-       InstanceMethod<&VectorHandle::add_product>("addProduct"), InstanceMethod<&VectorHandle::scale>("scale"),
-       InstanceMethod<&VectorHandle::norm>("norm"), InstanceMethod<&VectorHandle::dispose>("dispose")});
+       InstanceMethod<&VectorHandle::add_scaled>("addScaled"), InstanceMethod<&VectorHandle::add_product>("addProduct"),
+       InstanceMethod<&VectorHandle::scale>("scale"), InstanceMethod<&VectorHandle::norm>("norm"),
+       InstanceMethod<&VectorHandle::dispose>("dispose")});
   Environment::of(env).vector_class = Napi::Persistent(cls);
 }
 
