@@ -45,7 +45,7 @@ interface TestedTask {
   name: string;
   labels: ReadonlySet<string>;
   records: TaskRecord[];
-  isRight(answer: string, reference: string): boolean;
+  isRight: (answer: string, reference: string) => boolean;
 }
 
 export const examplesKept = 4;

@@ -45,7 +45,7 @@ export async function readMetricsLog(file: string): Promise<LoggedTask[]> {
     } else if (event.event === "cycle") task.cycles.push({ at: steps, ...event });
     else if (event.event === "tensors") task.tensors.push(event);
     // Runs of versions before counted no tokens.
-    else if (event.event === "task-end") task.tokens = (event.tokens as number | undefined) ?? null;
+    else if (event.event === "task-end") task.tokens = event.tokens ?? null;
   }
   return tasks;
 }

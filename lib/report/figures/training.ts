@@ -38,7 +38,7 @@ export interface TrainingFigures {
 }
 
 /** Points of a line, about: more cannot be seen. */
-const finest = 200;
+const finest = 160;
 
 export function trainingFigures(log: readonly LoggedTask[]): TrainingFigures {
   const steps = log.at(-1)?.to ?? 0;
@@ -78,7 +78,8 @@ export function trainingFigures(log: readonly LoggedTask[]): TrainingFigures {
     importance: { inner: importance("importanceIn"), outer: importance("importanceOut") },
     cases: log.flatMap((task) => {
       const bins = new Map<number, CaseShares[]>();
-      for (const shares of casesOf(task)) append(bins, Math.floor((shares.step - task.from) / width), shares);
+      for (const shares of casesOf(task))
+        append(bins, Math.floor((shares.step - task.from) / (2 * width)), shares);
       return [...bins.values()].map((bin) => ({ step: bin.at(-1)!.step, ...meanCases(bin)! }));
     }),
   };

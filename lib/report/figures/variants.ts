@@ -79,7 +79,7 @@ function variantLabels(configs: readonly Config[]): Map<string, string> {
   const label = (config: Config): string => {
     const name = shortName(config);
     const same = named.get(name)!;
-    const differing = Object.keys(Object.assign({}, ...same)).filter(
+    const differing = [...new Set(same.flatMap((config) => Object.keys(config)))].filter(
       (option) => !apart.has(option) && new Set(same.map((each) => JSON.stringify(each[option]))).size > 1,
     );
     const values = differing.map((option) => `${option} ${shortValue(config[option])}`);

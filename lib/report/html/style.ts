@@ -56,16 +56,17 @@ th,td{padding:.28rem .7rem;border-bottom:1px solid var(--rule);vertical-align:to
 thead th{vertical-align:bottom;border-bottom:2px solid var(--rule);font-weight:600}
 th.number,td.number{text-align:right;white-space:nowrap}
 th.text,td.text,tbody th{text-align:left}
-tbody th{font-weight:600;overflow-wrap:anywhere;min-width:6rem}
+tbody th{font-weight:600;white-space:nowrap}
 .heat td{text-align:center;min-width:3.1rem;padding:.3rem .35rem;border:1px solid var(--bg)}
 .heat thead th{text-align:center;font-size:.85rem}
 .heat thead th:first-child{text-align:left}
-.heat tbody th{white-space:nowrap}
 .heat td{color:var(--soft);-webkit-print-color-adjust:exact;print-color-adjust:exact}
 .example{white-space:pre-wrap;overflow-wrap:anywhere;display:block;min-width:6rem;max-width:26rem}
 code{font-size:.9em;overflow-wrap:anywhere}
 figure{margin:.8rem 0 1.6rem;break-inside:avoid}
 figcaption{color:var(--soft);max-width:48rem}
+.matrices{display:flex;flex-wrap:wrap;gap:0 2rem}
+.matrices .scroll{max-width:100%}
 .pair{display:flex;flex-wrap:wrap;gap:0 1.5rem}
 .pair .scroll{flex:1 1 22rem}
 .pair figcaption{flex:1 1 100%}
@@ -90,8 +91,9 @@ text{fill:var(--fg)}
 .spark .frame{stroke:var(--rule);stroke-width:1}
 .spark circle{fill:var(--l0)}
 ${each(8, (i) => `.l${i}{color:var(--l${i})}`)}
-${each(4, (i) => `.a${i}>path:nth-child(even){fill:var(--a${i})}`)}
-${each(11, (i) => `.heat .h${i}{background:var(--h${i});color:var(--t${i})}.cell.h${i} path{fill:var(--h${i})}.cell.h${i} text{fill:var(--t${i});font-size:10px}`)}
+${each(4, (i) => `.a${i} rect{fill:var(--a${i})}`)}
+${each(11, (i) => `.heat .h${i}{background:var(--h${i});color:var(--t${i})}.cell.h${i} path{fill:var(--h${i})}.cell.h${i} text{fill:var(--t${i})}`)}
+.cell text{font-size:10px;text-anchor:middle}
 @media print{
 body{max-width:none;padding:0;font-size:10.5pt}
 nav,.skip,summary{display:none}
@@ -100,7 +102,9 @@ tr{break-inside:avoid}
 thead{display:table-header-group}
 .scroll{overflow:visible}
 svg{min-width:0!important}
-.heat td{min-width:0;padding:.2rem}
+.heat{font-size:7.5pt}
+.heat caption{font-size:9.5pt}
+.heat td{min-width:0;padding:.15rem .2rem}
 #configuration details::details-content{content-visibility:visible;block-size:auto}
 }
 `;

@@ -87,13 +87,13 @@ export function apart(wanted: readonly number[], gap: number, [top, bottom]: [nu
   let limit = bottom;
   for (const each of order.reverse()) {
     at[each] = Math.min(at[each]!, limit);
-    limit = at[each]! - gap;
+    limit = at[each] - gap;
   }
   return at;
 }
 
 /** About how wide a text is at the pictures' size. */
-export const textWidth = (text: string): number => text.length * 6.4;
+export const textWidth = (text: string): number => text.length * 7.2;
 
 export function shortened(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;

@@ -20,7 +20,7 @@ const [width, height, left, top, below] = [860, 280, 58, 26, 46];
 export function areaChart({ id, title, description, areas, steps, x, yLabel }: AreaChartOptions): Markup {
   const right = width - Math.max(90, ...areas.map(({ name }) => textWidth(name) + 34));
   const bottom = height - below;
-  const xScale = linear([steps[0] ?? 0, x.to], [left, right], 8);
+  const xScale = linear([0, x.to], [left, right], 8);
   const yScale = linear([0, 100], [bottom, top], 5);
   const floors = [steps.map(() => 0)];
   for (const { values } of areas) floors.push(floors.at(-1)!.map((floor, i) => floor + 100 * values[i]!));
@@ -38,12 +38,9 @@ export function areaChart({ id, title, description, areas, steps, x, yLabel }: A
       const side = (floor: readonly number[]): string[] =>
         at.map((step, k) => `${px(Math.min(right, xScale(step)))} ${px(yScale(floor[Math.min(k, last)]!))}`);
       const outline = [...side(floors[i]!), ...side(floors[i + 1]!).reverse()].join("L");
-      return html`<g class="area a${i}"
+      return html`<g class="area" fill="url(#${id}-p${i})"
           ><title>${name}</title><path d="M${outline}Z" /><path
-            d="M${outline}Z"
-            fill="url(#${id}-p${i})" /><path d="M${px(right + 7)} ${px(ends[i]! - 6)}h16v12h-16z" /><path
             d="M${px(right + 7)} ${px(ends[i]! - 6)}h16v12h-16z"
-            fill="url(#${id}-p${i})"
         /></g>
         <text x="${px(right + 29)}" y="${px(ends[i]! + 4)}">${name}</text> `;
     }),
@@ -51,7 +48,7 @@ export function areaChart({ id, title, description, areas, steps, x, yLabel }: A
   ]);
 }
 
-/** Hatchings of the areas: none, rising, falling, dots. */
+/** Colours of the areas with hatchings: none, rising, falling, dots. */
 function patterns(id: string, count: number): Markup {
   const shapes = [
     html``,
@@ -64,8 +61,13 @@ function patterns(id: string, count: number): Markup {
       .slice(0, count)
       .map(
         (shape, i) =>
-          html`<pattern id="${id}-p${i}" class="hatch" width="8" height="8" patternUnits="userSpaceOnUse"
-            >${shape}</pattern
+          html`<pattern
+            id="${id}-p${i}"
+            class="hatch a${i}"
+            width="8"
+            height="8"
+            patternUnits="userSpaceOnUse"
+            ><rect width="8" height="8" />${shape}</pattern
           >`,
       )}</defs
   > `;

@@ -20,6 +20,7 @@ export interface LayerMapOptions {
   }[];
 }
 
+/** A cell is 25 wide and 19 high, with a gap of one. */
 const [cell, row, between, head] = [26, 20, 30, 24];
 
 /** Layers beside each other, matrices below each other, a colour and a number for each. */
@@ -34,26 +35,24 @@ export function layerMap({ id, title, description, layers, matrices, maps }: Lay
     maps.map(({ name, legend, values, texts }, m) => {
       const top = m * mapHeight;
       return html`<text class="label" x="0" y="${top + 13}">${name} (${legend})</text>
-        ${matrices.map((matrix, r) => {
-          const y = top + head + r * row;
-          return html`<text class="end" x="${px(left - 6)}" y="${y + 14}">${shortened(matrix, 34)}</text
-            >${layers.map((layer, c) => {
-              const value = values[r]![c];
-              return (
-                value !== null &&
-                value !== undefined &&
-                html`<g class="cell h${shadeOf(value)}"
-                  ><title>${layer}, ${matrix}: ${texts[r]![c]}</title
-                  ><path d="M${px(left + c * cell)} ${y}h${cell - 1}v${row - 1}h-${cell - 1}z" /><text
-                    class="middle"
-                    x="${px(left + c * cell + cell / 2 - 0.5)}"
-                    y="${y + 14}"
+        ${matrices.map(
+          (matrix, r) =>
+            html`<text class="end" x="${px(left - 6)}" y="${top + head + r * row + 14}"
+              >${shortened(matrix, 34)}</text
+            >`,
+        )}${byShade(values).map(
+          ({ shade, places }) =>
+            html`<g class="cell h${shade}"
+              ><path
+                d="${places.map(([r, c]) => `M${px(left + c * cell)} ${top + head + r * row}h25v19h-25z`).join("")}"
+              />${places.map(
+                ([r, c]) =>
+                  html`<text x="${px(left + (c + 0.5) * cell - 0.5)}" y="${top + head + r * row + 14}"
                     >${texts[r]![c]}</text
-                  ></g
-                >`
-              );
-            })} `;
-        })}${layers.map(
+                  >`,
+              )}</g
+            >`,
+        )}${layers.map(
           (_, c) =>
             html`<text
               class="middle tick"
@@ -73,6 +72,21 @@ export function layerMap({ id, title, description, layers, matrices, maps }: Lay
           />`,
     ),
   ]);
+}
+
+/** Row and column of the values, together where they have one colour: half the size of a group each. */
+function byShade(
+  values: readonly (readonly (number | null)[])[],
+): { shade: number; places: [number, number][] }[] {
+  const shades = new Map<number, [number, number][]>();
+  for (const [r, line] of values.entries()) {
+    for (const [c, value] of line.entries()) {
+      if (value === null) continue;
+      const shade = shadeOf(value);
+      shades.set(shade, [...(shades.get(shade) ?? []), [r, c]]);
+    }
+  }
+  return [...shades].sort(([a], [b]) => a - b).map(([shade, places]) => ({ shade, places }));
 }
 
 /** Neighbouring layers of one stack: "encoder 0", "encoder 1", ... */

@@ -12,7 +12,7 @@ export function accuracySection({ figures, nameOf }: Context): Content {
       A row after every task learned, a column for every task: the result in percent on its test records.
       Reading down a column shows what became of a task.
     </p>
-    ${measured.map((each) => matrix(each, nameOf(each)))}`;
+    <div class="matrices">${measured.map((each) => matrix(each, nameOf(each)))}</div>`;
 }
 
 function matrix(figures: VariantFigures, name: string): Content {

@@ -21,7 +21,7 @@ export function confusionSection({ figures, nameOf }: Context): Content {
       records: right, a wrong one of the task's own labels, a label of another task (shared out where several
       have it), or no task's label.
     </p>
-    ${answered.map((each) => confusion(each, nameOf(each)))}`;
+    <div class="matrices">${answered.map((each) => confusion(each, nameOf(each)))}</div>`;
 }
 
 function confusion({ answers, tasks }: VariantFigures, name: string): Content {
@@ -41,14 +41,9 @@ function confusion({ answers, tasks }: VariantFigures, name: string): Content {
     return { name: task, cells: [cell(belongs.right), cell(belongs.own), ...others, cell(belongs.none)] };
   };
   return heatTable({
-    caption: name,
+    caption: `${name}: rows are the tasks asked, columns where the answer belongs`,
     corner: "records of",
-    columns: [
-      "right",
-      "own, wrong",
-      ...tasks.slice(0, learned).map((task) => `label of ${task}`),
-      "no label",
-    ],
+    columns: ["right", "own, wrong", ...tasks.slice(0, learned), "no label"],
     rows: answers.map(row),
   });
 }

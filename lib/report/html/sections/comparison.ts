@@ -12,7 +12,8 @@ export function comparisonSection({ figures }: Context): Content {
       <b>OP</b> is the mean result on all tasks after the last one, in percent. <b>BWT</b> is the mean change
       of the earlier tasks since each was learned: below zero, something was forgotten. <b>FWT</b> is the mean
       gain on a task before it is learned, over the untrained model. <b>Learned in turn</b> is the mean result
-      on each task right after it was learned. ± is the standard deviation over runs.
+      on each task right after it was learned. ± is the standard deviation over runs. Steps of the optimizer,
+      tokens and seconds are those of training.
     </p>
     ${comparisons.map((comparison, i) => oneComparison(comparison, i, comparisons.length > 1))}`;
 }
@@ -29,10 +30,10 @@ function oneComparison(comparison: Comparison, index: number, several: boolean):
   columns.push(["learned in turn", ({ learnedInTurn }) => meanAndDeviation(learnedInTurn)]);
   columns.push(["tasks learned", ({ learned }) => `${learned} of ${tasks}`]);
   columns.push(["runs", ({ runs }) => String(runs)]);
-  columns.push(["optimizer steps", ({ steps }) => count(steps)]);
+  columns.push(["steps", ({ steps }) => count(steps)]);
   if (lines.some(({ skipped }) => skipped)) columns.push(["skipped steps", ({ skipped }) => count(skipped)]);
-  if (has(({ tokens }) => tokens)) columns.push(["tokens trained", ({ tokens }) => count(tokens)]);
-  if (has(({ seconds }) => seconds)) columns.push(["seconds of training", ({ seconds }) => count(seconds)]);
+  if (has(({ tokens }) => tokens)) columns.push(["tokens", ({ tokens }) => count(tokens)]);
+  if (has(({ seconds }) => seconds)) columns.push(["seconds", ({ seconds }) => count(seconds)]);
   return [
     several && html`<h3>${what}</h3>`,
     table({

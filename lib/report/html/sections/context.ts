@@ -4,9 +4,9 @@ import type { ReportFigures, VariantFigures } from "../../figures/figures.js";
 export interface Context {
   figures: ReportFigures;
   /** Every variant's look in pictures. */
-  styleOf(variant: string): number;
+  styleOf: (variant: string) => number;
   /** A variant, with its order where there are several. */
-  nameOf(figures: Pick<VariantFigures, "variant" | "order">): string;
+  nameOf: (figures: Pick<VariantFigures, "variant" | "order">) => string;
 }
 
 export function contextOf(figures: ReportFigures): Context {

@@ -8,13 +8,18 @@ import type { Context } from "./context.js";
 
 /** Where in the model the two masks lie, and where they meet. */
 export function masksSection({ figures, nameOf }: Context): Content {
-  const logged = figures.variants.flatMap((each) => (each.masks ? [{ each, masks: each.masks }] : []));
+  const all = figures.variants.flatMap((each) => (each.masks ? [{ each, masks: each.masks }] : []));
+  // The picture is large, and tells much the same for every order.
+  const logged = all.filter(
+    ({ each }, i) => all.findIndex((other) => other.each.variant === each.variant) === i,
+  );
   if (logged.length === 0) return null;
   return html`<p>
       How the weights that count as important lie over the model, at the last logged cycle of every task with
       a memory before it. <b>Overlap</b> is the share of the weights in either mask that are in both: 0 where
       the new task and the memory need different weights, 100 where they need the same. A and B are the two
       matrices of an adapter.
+      ${all.length > logged.length && "Of several orders the first is shown; JSON and CSV have all."}
     </p>
     ${logged.map(({ each, masks }, i) => variantMasks(each, masks, `masks-${i}`, nameOf(each)))}`;
 }
