@@ -16,6 +16,9 @@ export type { ModelConfig } from "./models/config/index.js";
 export { Tokenizer, type EncodeOptions } from "./models/tokenizer.js";
 export { listTasks, readTask, type ReadTaskOptions, type TaskData, type TaskFiles } from "./data/tasks.js";
 export { readRecords, type TaskRecord } from "./data/records.js";
+export { findBenchmark } from "./data/benchmarks/find.js";
+export type { Benchmark } from "./data/benchmarks/benchmark.js";
+export type { Metric } from "./data/metric.js";
 export { resolveOrder, taskOrders } from "./data/orders.js";
 export { openFormat, type FormatModel } from "./data/formats/open-format.js";
 export type {
@@ -41,5 +44,13 @@ export { Learner, type LearnOptions, type OpenOptions } from "./training/learner
 export { configJsonSchema, resolveConfig, type ConfigInput, type ResolvedConfig } from "./training/config.js";
 export type { LearnerEvent } from "./training/events.js";
 export type { MatrixReport } from "./training/matrix.js";
+export { planBench, type BenchPlan, type Cell } from "./bench/plan.js";
+export { runBench, type BenchEvent, type RunBenchOptions } from "./bench/run-bench.js";
+export type { BenchInput, Variant } from "./bench/spec.js";
+export type { BenchResults, CellState, VariantResults } from "./bench/results.js";
+export type { CellFailure, CellOutcome, CellResult } from "./bench/bench-folder.js";
+export { benchTable, benchText, orderTable } from "./bench/tables.js";
 export { demoTasks } from "./demo/tasks.js";
 export { matrixTable, comparisonTable } from "./report/tables.js";
+export { createReport, type Report } from "./report/report.js";
+export type { Comparison, ReportFigures, VariantFigures } from "./report/figures/figures.js";

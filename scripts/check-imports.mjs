@@ -9,6 +9,7 @@ import { main, root, say } from "./steps/process.mjs";
 /** Folders of lib/ from left to right; those of one row may use each other as long as there is no circle. */
 const ROWS = [
   ["cli"],
+  ["bench"],
   ["demo"],
   ["report", "training"],
   ["methods", "data", "evaluation"],

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
+import { findBenchmark } from "../data/benchmarks/find.js";
 import { openFormat } from "../data/formats/open-format.js";
-import { resolveOrder } from "../data/orders.js";
+import { resolveOrderIn } from "../data/orders.js";
 import { listTasks, readTask } from "../data/tasks.js";
 import { RkifError } from "../errors.js";
 import { mean } from "../evaluation/metrics.js";
@@ -17,7 +18,7 @@ const used = [
   ...["model", "baseType", "copyWeights", "memory", "threads"],
   ...["promptTemplate", "sourceTokens", "cutoffTokens", "encoderText"],
   ...["evaluateBy", "metric", "maxNewTokens", "evaluationTokens"],
-  ...["data", "order", "testLimit"],
+  ...["data", "benchmark", "order", "testLimit"],
 ];
 
 export function evalCommand(program: Command): void {
@@ -40,7 +41,8 @@ async function evaluate(flags: { json?: boolean }, given: Record<string, unknown
     ...resolvePart(evaluationOptions, learner, "command line"),
     ...resolvePart(runtimeOptions, learner, "command line"),
   };
-  const names = resolveOrder(plan.order ?? [...(await listTasks(plan.data)).keys()]);
+  const benchmark = await findBenchmark(plan.data, plan.benchmark);
+  const names = resolveOrderIn(benchmark, plan.order ?? [...(await listTasks(plan.data, benchmark)).keys()]);
   const loaded = await loadModel({
     model: config.model,
     baseType: config.baseType,
@@ -58,6 +60,7 @@ async function evaluate(flags: { json?: boolean }, given: Record<string, unknown
       names.map((name) =>
         readTask(plan.data, name, {
           trainMayBeMissing: true,
+          benchmark,
           ...(plan.testLimit === null ? {} : { testLimit: plan.testLimit }),
         }),
       ),
@@ -74,7 +77,7 @@ async function evaluate(flags: { json?: boolean }, given: Record<string, unknown
       const { predictions: _, ...result } = await evaluateLearned(
         loaded,
         format,
-        { test: prompts, references: task.test.map(({ output }) => output), labels: task.labels },
+        { ...task, test: prompts, references: task.test.map(({ output }) => output) },
         {
           config,
           candidates,

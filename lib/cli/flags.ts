@@ -23,10 +23,10 @@ interface JsonSchema {
 
 /** Gives a command a flag for every option there is; nothing about an option is written twice. */
 export function addConfigFlags(command: Command, names?: readonly string[]): void {
-  for (const { name, schema, method } of allOptions()) {
+  for (const { name, schema, methods } of allOptions()) {
     if (names && !names.includes(name)) continue;
     const json = z.toJSONSchema(schema, { io: "input" }) as JsonSchema;
-    const description = `${method ? `[${method}] ` : ""}${schema.description ?? ""}${defaultText(json)}`;
+    const description = `${methods ? `[${methods.join(", ")}] ` : ""}${schema.description ?? ""}${defaultText(json)}`;
     const flag = flagOf(name);
     if (typeNames(json).includes("boolean")) {
       command.addOption(new Option(`--${flag}`, description));
@@ -118,9 +118,13 @@ function parseFlag(flag: string, text: string, schema: JsonSchema): unknown {
   // Orders may be any name as well as a list, and resolve themselves.
   if (types.includes("array") && (!types.includes("string") || words.length > 0)) {
     const parts = text.split(",").map((part) => part.trim());
-    return schema.prefixItems ? parts.map(Number) : parts;
+    return schema.prefixItems || hasNumbers(schema) ? parts.map(Number) : parts;
   }
   return text;
+}
+
+function hasNumbers({ items }: JsonSchema): boolean {
+  return items !== undefined && items !== false && typeNames(items).includes("number");
 }
 
 function parseJson(flag: string, text: string): unknown {

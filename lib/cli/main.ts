@@ -2,11 +2,13 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { isAborted } from "../errors.js";
+import { benchCommand } from "./bench.js";
 import { demoCommand } from "./demo.js";
 import { evalCommand } from "./eval.js";
 import { generateCommand } from "./generate.js";
 import { libtorchCommand } from "./libtorch.js";
 import { mergeCommand } from "./merge.js";
+import { reportCommand } from "./report.js";
 import { trainCommand } from "./train.js";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -20,9 +22,11 @@ async function main(args: readonly string[]): Promise<number> {
     .configureHelp({ sortOptions: false, sortSubcommands: false })
     .showSuggestionAfterError();
   trainCommand(program);
+  benchCommand(program);
   evalCommand(program);
   generateCommand(program);
   mergeCommand(program);
+  reportCommand(program);
   demoCommand(program);
   libtorchCommand(program);
   for (const command of program.commands) command.exitOverride();

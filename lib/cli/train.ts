@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { findBenchmark } from "../data/benchmarks/find.js";
+import { resolveOrder, resolveOrderIn } from "../data/orders.js";
 import { listTasks, readTask } from "../data/tasks.js";
-import { resolveOrder } from "../data/orders.js";
 import { RkifError } from "../errors.js";
 import { matrixTable } from "../report/tables.js";
 import { resolveConfig, resolveDataOptions, splitConfig } from "../training/config.js";
@@ -49,8 +50,8 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
     : Learner.open(run, { onEvent: display.listener() }));
   try {
     if (flags.add !== undefined) {
-      const added = { ...learner.plan, order: null, ...data, data: resolve(flags.add) };
-      await learnAll(learner, resolveDataOptions(added, source), signal, {
+      const added = { ...learner.plan, benchmark: null, order: null, ...data, data: flags.add };
+      await learnAll(learner, await fromHere(resolveDataOptions(added, source)), signal, {
         onlyNew: true,
         onNothingNew: (why) => display.line(why),
       });
@@ -69,7 +70,8 @@ async function train(run: string, flags: TrainFlags, given: Record<string, unkno
 
 /** A run goes on from any working folder, and with the tasks there were when it was begun. */
 async function fromHere(plan: DataOptions): Promise<DataOptions> {
-  const order = resolveOrder(plan.order ?? [...(await listTasks(plan.data)).keys()]);
+  const benchmark = await findBenchmark(plan.data, plan.benchmark);
+  const order = resolveOrderIn(benchmark, plan.order ?? [...(await listTasks(plan.data, benchmark)).keys()]);
   return { ...plan, order, data: resolve(plan.data) };
 }
 
@@ -113,8 +115,9 @@ async function learnAll(
   }
   const limits = { trainLimit: plan.trainLimit, devLimit: plan.devLimit, testLimit: plan.testLimit };
   const given = Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== null));
+  const benchmark = ahead.length > 0 ? await findBenchmark(plan.data, plan.benchmark) : null;
   // All are read before the first is learned: a mistake in the last one's file shows now and not in some hours.
   const tasks = [];
-  for (const name of ahead) tasks.push(await readTask(plan.data, name, given));
-  for (const task of tasks) await learner.learn(task, { signal });
+  for (const name of ahead) tasks.push(await readTask(plan.data, name, { ...given, benchmark }));
+  await learner.learnAll(tasks, { signal });
 }

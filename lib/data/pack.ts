@@ -44,3 +44,8 @@ export function splitIntoMicroBatches<T>(items: readonly T[], size: number): T[]
 export function countLabelTokens(records: readonly EncodedRecord[]): number {
   return records.reduce((total, { labels }) => total + labels.filter((id) => id !== -100).length, 0);
 }
+
+/** Tokens that a model computes on for these records: inputs and labels as they are, without padding. */
+export function countTokens(records: readonly EncodedRecord[]): number {
+  return records.reduce((total, { inputIds, labels }) => total + inputIds.length + labels.length, 0);
+}

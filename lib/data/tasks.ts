@@ -1,6 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RkifError } from "../errors.js";
+import { sourceHint, type Benchmark } from "./benchmarks/benchmark.js";
+import type { Metric } from "./metric.js";
 import { readRecords, type TaskRecord } from "./records.js";
 import { suggestion } from "./suggest.js";
 
@@ -19,6 +21,8 @@ export interface TaskData {
    * be answered. Where there is no training file, of the test file.
    */
   readonly labels: string[];
+  /** What its benchmark measures it by; absent where it belongs to none. */
+  readonly metric?: Metric;
 }
 
 export interface ReadTaskOptions {
@@ -28,6 +32,8 @@ export interface ReadTaskOptions {
   testLimit?: number;
   /** The training file may be missing: for tasks that were learned before and are only tested now. */
   trainMayBeMissing?: boolean;
+  /** Says what the task is measured by, and where people get the data if something is missing. */
+  benchmark?: Benchmark | null;
 }
 
 /** Which sets each task of a folder has, by task name in alphabetical order. */
@@ -35,9 +41,10 @@ export type TaskFiles = ReadonlyMap<string, Readonly<Partial<Record<SetName, str
 
 /**
  * The tasks of a folder: the names of the .json and .jsonl files in its train/, dev/ and test/.
+ * @param benchmark Says where people get the data if nothing is there.
  * @throws {RkifError} DATA_INVALID where the folder has none, or a task two files in one set.
  */
-export async function listTasks(folder: string): Promise<TaskFiles> {
+export async function listTasks(folder: string, benchmark?: Benchmark | null): Promise<TaskFiles> {
   const tasks = new Map<string, Partial<Record<SetName, string>>>();
   for (const set of setNames) {
     for (const entry of await listFolder(join(folder, set))) {
@@ -59,7 +66,7 @@ export async function listTasks(folder: string): Promise<TaskFiles> {
     const isThere = (await stat(folder).catch(() => undefined)) !== undefined;
     throw new RkifError(
       "DATA_INVALID",
-      `${folder}: ${isThere ? "no task found" : "there is no such folder"}; expected folders train/, dev/ and test/ with a file TASK.json or TASK.jsonl for every task`,
+      `${folder}: ${isThere ? "no task found" : "there is no such folder"}; expected folders train/, dev/ and test/ with a file TASK.json or TASK.jsonl for every task${sourceHint(benchmark)}`,
     );
   }
   return new Map([...tasks].sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -74,17 +81,19 @@ export async function readTask(
   name: string,
   options: ReadTaskOptions = {},
 ): Promise<TaskData> {
-  const { trainLimit, devLimit, testLimit, trainMayBeMissing = false } = options;
+  const { trainLimit, devLimit, testLimit, trainMayBeMissing = false, benchmark } = options;
   for (const [option, limit] of Object.entries({ trainLimit, devLimit, testLimit })) {
     if (limit !== undefined && (!Number.isSafeInteger(limit) || limit < 1)) {
       throw new RkifError("INVALID_ARGUMENT", `${option} is ${limit}; expected a whole number of at least 1`);
     }
   }
-  const tasks = await listTasks(folder);
+  const tasks = await listTasks(folder, benchmark);
   const files = tasks.get(name);
-  if (files === undefined) throw unknownTask(folder, name, [...tasks.keys()]);
-  if (files.test === undefined) throw missingSet(folder, name, "test");
-  if (files.train === undefined && !trainMayBeMissing) throw missingSet(folder, name, "train");
+  const definition = benchmark?.tasks.get(name);
+  const hint = definition ? sourceHint(benchmark) : "";
+  if (files === undefined) throw unknownTask(folder, name, [...tasks.keys()], hint);
+  if (files.test === undefined) throw missingSet(folder, name, "test", hint);
+  if (files.train === undefined && !trainMayBeMissing) throw missingSet(folder, name, "train", hint);
 
   const train = files.train === undefined ? [] : await readRecords(files.train);
   const dev = files.dev === undefined ? [] : await readRecords(files.dev);
@@ -96,6 +105,7 @@ export async function readTask(
     dev: dev.slice(0, devLimit),
     test: test.slice(0, testLimit),
     labels: [...new Set(labelled.map((record) => record.output))].sort(),
+    ...(definition && { metric: definition.metric }),
   };
 }
 
@@ -108,16 +118,16 @@ async function listFolder(folder: string): Promise<string[]> {
   }
 }
 
-function unknownTask(folder: string, name: string, known: string[]): RkifError {
+function unknownTask(folder: string, name: string, known: string[], hint: string): RkifError {
   return new RkifError(
     "DATA_INVALID",
-    `${folder}: no task "${name}".${suggestion(name, known)} Tasks there: ${known.join(", ")}`,
+    `${folder}: no task "${name}".${suggestion(name, known)} Tasks there: ${known.join(", ")}${hint}`,
   );
 }
 
-function missingSet(folder: string, name: string, set: SetName): RkifError {
+function missingSet(folder: string, name: string, set: SetName, hint: string): RkifError {
   return new RkifError(
     "DATA_INVALID",
-    `${join(folder, set, name)}.json: task "${name}" has no ${set} file; expected one in ${set}/ (.json or .jsonl)`,
+    `${join(folder, set, name)}.json: task "${name}" has no ${set} file; expected one in ${set}/ (.json or .jsonl)${hint}`,
   );
 }

@@ -1,3 +1,4 @@
+import type { Metric } from "../data/metric.js";
 import { normaliseAnswer } from "../data/normalise-answer.js";
 import { RkifError } from "../errors.js";
 import { compareAnswers, generateAnswers, scoreAnswers, type Answers, type AskedModel } from "./answers.js";
@@ -10,7 +11,7 @@ interface CommonOptions extends BatchOptions {
    * "exact-match" (default): share of answers equal to the reference after normalisation. "rouge-l": mean Rouge-L F1, stemmed.
    * Either in percent.
    */
-  metric?: "exact-match" | "rouge-l";
+  metric?: Metric;
 }
 
 export interface GenerateEvaluation extends CommonOptions {
@@ -78,11 +79,7 @@ function ask(asked: AskedModel, prompts: readonly Int32Array[], options: Evaluat
   );
 }
 
-function measure(
-  predictions: readonly string[],
-  references: readonly string[],
-  metric: "exact-match" | "rouge-l",
-): number {
+function measure(predictions: readonly string[], references: readonly string[], metric: Metric): number {
   if (metric === "exact-match") return (100 * countMatches(predictions, references)) / references.length;
   const scores = predictions.map((prediction, i) => rougeL(prediction, references[i]!).fmeasure);
   return (100 * scores.reduce((sum, score) => sum + score, 0)) / references.length;

@@ -2,6 +2,8 @@ import { z } from "zod";
 import type { FusionTable } from "../native/contract.js";
 import { fuse, fuseAdaptive, select } from "../models/kernels.js";
 import { defineMethod, type Method } from "./method.js";
+import { tensorLength } from "./adapter-pairs.js";
+import { outerLearningRate } from "./outer-learning-rate.js";
 import type { Run } from "./run.js";
 import { learningRateAt } from "./schedule.js";
 import { trainPlainly } from "./sequential.js";
@@ -16,11 +18,15 @@ const options = z.object({
   keepFraction: fraction.default(0.2).describe("share of weights counted as important (1 - delta)"),
   importanceDecay: fraction.default(0.55).describe("decay of the moving average of importance (alpha1)"),
   uncertaintyDecay: fraction.default(0.55).describe("decay of the moving average of uncertainty (alpha2)"),
-  outerLearningRate: z
-    .number()
-    .nonnegative()
-    .default(1e-3)
-    .describe("learning rate of the outer loop's own optimizer"),
+  outerLearningRate: outerLearningRate.describe("learning rate of the outer loop's own optimizer"),
+  importanceMeasured: z
+    .enum(["every-cycle", "first-cycle"])
+    .default("every-cycle")
+    .describe("importance goes on being measured, or is that of a task's first cycle throughout"),
+  mergeOnce: z
+    .boolean()
+    .default(false)
+    .describe("one cycle for the whole task, of as many inner and outer steps as all of them have together"),
   importanceReads: z
     .enum(["before", "after"])
     .default("before")
@@ -87,6 +93,18 @@ export const recurrentKif: Method<typeof options.shape> = defineMethod({
       fusionNeither: [0.5, 0.5],
       selectBestOnDev: true,
     },
+    // The paper's ablations: -DIE, -KI, +GM, +Adaptive, -Share, and a threshold for every tensor.
+    "static-importance": { importanceMeasured: "first-cycle" },
+    "no-identification": {
+      fusionOnlyIn: [0.5, 0.5],
+      fusionOnlyOut: [0.5, 0.5],
+      fusionBoth: [0.5, 0.5],
+      fusionNeither: [0.5, 0.5],
+    },
+    "global-merge": { mergeOnce: true },
+    adaptive: { fusion: "adaptive" },
+    "no-shared": { fusionBoth: [0, 0] },
+    "per-tensor": { thresholdScope: "per-tensor" },
   },
   usesMemory: true,
   async learn(run, o) {
@@ -94,10 +112,10 @@ export const recurrentKif: Method<typeof options.shape> = defineMethod({
     if (run.memorySize === 0) return trainPlainly(run, batches);
 
     const memory = run.memoryBatches({ loop: outerLoop });
-    const cycles = Math.floor(batches.steps / o.innerSteps);
+    const { cycles, innerSteps, outerSteps } = cyclesOf(batches.steps, o);
     const rates = {
       inner: { base: run.learningRate, warmupSteps: run.warmupSteps, totalSteps: batches.steps },
-      outer: { base: o.outerLearningRate, warmupSteps: run.warmupSteps, totalSteps: cycles * o.outerSteps },
+      outer: { base: o.outerLearningRate, warmupSteps: run.warmupSteps, totalSteps: cycles * outerSteps },
     };
     const inner = run.optimizer("inner");
     const outer = o.outerOptimizer === "own" ? run.optimizer("outer") : inner;
@@ -111,19 +129,20 @@ export const recurrentKif: Method<typeof options.shape> = defineMethod({
 
     const s = run.state({ cycle: 0, phase: "inner", inner: 0, outer: 0, step: 0, outerStep: 0 });
     while (s.cycle < cycles) {
+      const measures = s.cycle === 0 || o.importanceMeasured === "every-cycle";
       if (s.phase === "inner") {
         if (s.inner === 0) {
           start.copyFrom(theta);
-          importanceIn.reset();
+          if (measures) importanceIn.reset();
         }
-        for (; s.inner < o.innerSteps; s.inner++, s.step++) {
+        for (; s.inner < innerSteps; s.inner++, s.step++) {
           await run.step({
             batch: batches.at(s.step),
             loop: innerLoop,
             step: s.step,
             optimizer: inner,
             learningRate: learningRateAt(s.step, rates.inner),
-            importance: { into: importanceIn, reads: o.importanceReads },
+            ...(measures ? { importance: { into: importanceIn, reads: o.importanceReads } } : {}),
             mayKeep: s.inner === 0,
           });
         }
@@ -132,7 +151,7 @@ export const recurrentKif: Method<typeof options.shape> = defineMethod({
         else outerStart.copyFrom(theta);
         s.phase = "outer";
       }
-      for (; s.outer < o.outerSteps; s.outer++, s.outerStep++) {
+      for (; s.outer < outerSteps; s.outer++, s.outerStep++) {
         await run.step({
           batch: memory.at(s.outerStep),
           loop: outerLoop,
@@ -141,11 +160,16 @@ export const recurrentKif: Method<typeof options.shape> = defineMethod({
           learningRate:
             outer === inner ? learningRateAt(s.step, rates.inner) : learningRateAt(s.outerStep, rates.outer),
           lossScale: o.outerLossScale,
-          importance: { into: importanceOut, reads: o.importanceReads },
+          ...(measures ? { importance: { into: importanceOut, reads: o.importanceReads } } : {}),
         });
       }
       tauOut.setDifference(theta, outerStart);
-      await fuseCycle(run, o, s.cycle, { start, tauIn, tauOut, importanceIn, importanceOut });
+      await fuseCycle(
+        run,
+        o,
+        { cycle: s.cycle, cycles },
+        { start, tauIn, tauOut, importanceIn, importanceOut },
+      );
       Object.assign(s, { cycle: s.cycle + 1, phase: "inner", inner: 0, outer: 0 });
     }
     for (; s.step < batches.steps; s.step++) {
@@ -161,6 +185,16 @@ export const recurrentKif: Method<typeof options.shape> = defineMethod({
   },
 });
 
+/** How many cycles a task's steps make, and how long each is. */
+function cyclesOf(
+  steps: number,
+  { innerSteps, outerSteps, mergeOnce }: Options,
+): { cycles: number; innerSteps: number; outerSteps: number } {
+  const cycles = Math.floor(steps / innerSteps);
+  if (!mergeOnce || cycles === 0) return { cycles, innerSteps, outerSteps };
+  return { cycles: 1, innerSteps: steps, outerSteps: cycles * outerSteps };
+}
+
 interface CycleVectors {
   start: ReturnType<Run["vector"]>;
   tauIn: ReturnType<Run["vector"]>;
@@ -170,7 +204,12 @@ interface CycleVectors {
 }
 
 /** parameters = start + (wIn * tauIn + wOut * tauOut), with weights from the two scores. */
-async function fuseCycle(run: Run, o: Options, cycle: number, v: CycleVectors): Promise<void> {
+async function fuseCycle(
+  run: Run,
+  o: Options,
+  position: { cycle: number; cycles: number },
+  v: CycleVectors,
+): Promise<void> {
   const scoreIn = v.importanceIn.score();
   const scoreOut = v.importanceOut.score();
   const target = { parameters: run.parameters, start: v.start, tauIn: v.tauIn, tauOut: v.tauOut };
@@ -189,7 +228,7 @@ async function fuseCycle(run: Run, o: Options, cycle: number, v: CycleVectors): 
     keepFraction: o.keepFraction,
     by: o.selectBy,
     compare: o.maskCompare,
-    ...(o.thresholdScope === "per-tensor" ? { segments: [...run.tensorLengths] } : {}),
+    ...(o.thresholdScope === "per-tensor" ? { segments: run.tensors.map(tensorLength) } : {}),
   };
   const table: FusionTable = {
     onlyIn: o.fusionOnlyIn,
@@ -203,7 +242,7 @@ async function fuseCycle(run: Run, o: Options, cycle: number, v: CycleVectors): 
     const report = masks
       ? await fuse(target, masks, table)
       : await fuseAdaptive(target, { in: scoreIn, out: scoreOut }, o.fusionTemperature);
-    await run.cycle({ cycle, ...report, vectors, ...(masks ? { masks } : {}) });
+    await run.cycle({ ...position, ...report, vectors, ...(masks ? { masks } : {}) });
   } finally {
     scoreIn.dispose();
     scoreOut.dispose();

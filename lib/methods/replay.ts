@@ -22,6 +22,6 @@ export const replay: Method<typeof options.shape> = defineMethod({
   async learn(run, { stepRatio }) {
     const batches = run.taskBatches({ withMemory: true });
     if (stepRatio === null || run.memorySize === 0) return trainPlainly(run, batches);
-    await trainPlainly(run, batches, Math.round(stepRatio * run.taskBatches().steps));
+    await trainPlainly(run, batches, { steps: Math.round(stepRatio * run.taskBatches().steps) });
   },
 });

@@ -1,4 +1,11 @@
-import type { ImportanceOptions, ImportanceVectors, Mask, Vector } from "../native/contract.js";
+import type {
+  ImportanceOptions,
+  ImportanceVectors,
+  Mask,
+  OrthogonalityOptions,
+  TensorLayout,
+  Vector,
+} from "../native/contract.js";
 
 /** What a method may keep beside vectors. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -42,6 +49,16 @@ export interface StepRequest {
   lossScale?: number;
   /** Averages to update from the clipped gradient, and whether they read the weight before or after the update. */
   importance?: { into: Importance; reads: "before" | "after" };
+  /**
+   * Called when the batch's gradient is in `run.gradients`, before clipping: a penalty adds its own gradient there. Returns the
+   * penalty's value where that is to be logged.
+   */
+  penalty?: (gradients: Vector) => Promise<number | void> | number | void;
+  /**
+   * Written by the step before `penalty` is called: for every row of the adapter's tensors, in the order of `run.tensors`, the sum over
+   * the batch's tokens of that output's absolute value.
+   */
+  outputSums?: Vector;
   /** The parameters before this step may be kept as the best on dev. */
   mayKeep?: boolean;
 }
@@ -53,11 +70,15 @@ export interface StepResult {
   gradNorm: number;
   /** False where loss or gradient was not finite: then nothing was changed. */
   applied: boolean;
+  /** Value of the step's penalty, where it returned one. */
+  penalty?: number;
 }
 
 /** What happened in one cycle of a recurrent method. Vectors and masks are only valid during the call. */
 export interface CycleReport {
   cycle: number;
+  /** Cycles planned in the task, where the method knows. */
+  cycles?: number;
   fused: boolean;
   onlyIn?: number;
   onlyOut?: number;
@@ -87,8 +108,12 @@ export interface Run {
   readonly memorySize: number;
   /** The trainable parameters. */
   readonly parameters: Vector;
-  /** Lengths of the tensors that the flat vector is made of. */
-  readonly tensorLengths: readonly number[];
+  /** Gradient of the last batch, not clipped; a method may change it in a step's `penalty`. */
+  readonly gradients: Vector;
+  /** The tensors that the flat vector is made of. */
+  readonly tensors: readonly TensorLayout[];
+  /** The task's own training records, in their order. */
+  readonly taskRecords: readonly TrainingRecord[];
 
   /** The task's records in shuffled epochs; with `withMemory`, all memory records are shuffled among them. */
   taskBatches(options?: { loop?: number; withMemory?: boolean }): Batches;
@@ -99,8 +124,33 @@ export interface Run {
   state<T extends { [key: string]: Json }>(initial: T): T;
   /** A vector of zeros, of the parameters' length, saved with the run under this name. */
   vector(name: string): Vector;
+  /** As {@link vector}, but it outlives the task: the next task's run has it under the same name. */
+  keptVector(name: string): Vector;
+  /** As {@link state}, for what outlives the task; later calls return what is there. */
+  keptState<T extends { [key: string]: Json }>(initial: T): T;
   optimizer(name: string): Optimizer;
   importance(name: string, options: ImportanceOptions): Importance;
+
+  /** Adapters frozen so far; saved with the run. */
+  readonly frozenAdapters: number;
+  /**
+   * Freezes the adapter as it is, beside those frozen before, which all stay part of the model, and puts a fresh one in its place: A
+   * random by seed and task, B zero.
+   */
+  freezeAdapter(): void;
+  /** Adds a penalty's gradient to `gradients`: what keeps the adapter's A apart from the frozen ones. Returns its value. */
+  addOrthogonalityGradient(options: OrthogonalityOptions): Promise<number>;
+  /** The same of weight * ||W * F||^2, W the adapter's part of a layer's weight and F that of all frozen ones. */
+  addOverlapGradient(weight: number): Promise<number>;
+
+  /**
+   * Gradient of a batch's mean loss into `gradients`, without an update; no dropout unless `dropout` names what it is a function of.
+   * Returns the loss. Like {@link step} a point where a run may be stopped, but not saved: what is summed from such gradients between two
+   * steps is begun anew.
+   */
+  gradientOf(batch: readonly TrainingRecord[], dropout?: { loop: number; step: number }): Promise<number>;
+  /** Mean loss of a batch at the parameters as they are: no dropout, no gradient. */
+  lossOf(batch: readonly TrainingRecord[]): Promise<number>;
 
   /** One optimizer step. The only point where a run is saved or stopped: before anything of the step is done. */
   step(request: StepRequest): Promise<StepResult>;

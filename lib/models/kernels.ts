@@ -9,5 +9,6 @@ export const score: Addon["score"] = (...args) => loadAddon().score(...args);
 export const updateImportance: Addon["updateImportance"] = (...args) => loadAddon().updateImportance(...args);
 export const adamwStep: Addon["adamwStep"] = (...args) => loadAddon().adamwStep(...args);
 export const quantiles: Addon["quantiles"] = (...args) => loadAddon().quantiles(...args);
+export const maskRows: Addon["maskRows"] = (...args) => loadAddon().maskRows(...args);
 export const createVector: Addon["createVector"] = (...args) => loadAddon().createVector(...args);
 export const createAbortFlag: Addon["createAbortFlag"] = () => loadAddon().createAbortFlag();

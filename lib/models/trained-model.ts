@@ -9,6 +9,7 @@ import { writeAdapterConfig } from "./adapter-config.js";
 import { readCheckpoint } from "./checkpoint-files.js";
 import { copyCompanions } from "./companions.js";
 import { type ModelConfig, readModelConfig } from "./config/index.js";
+import { joinedConfig, joinedTensors } from "./joined-adapter.js";
 import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
 import { readJsonFile } from "./json-file.js";
 import { checkMemory } from "./memory.js";
@@ -223,7 +224,7 @@ function endTokens(
 
 /**
  * Writes what was trained: an adapter folder as PEFT saves it, or, where every weight trained, a whole checkpoint folder.
- * Weights of a checkpoint are fp32 unless `type` says otherwise.
+ * Weights of a checkpoint are fp32 unless `type` says otherwise. Frozen adapters are joined with the one that trains.
  * @throws {RkifError} INVALID_ARGUMENT where nothing trained.
  */
 export async function saveTrained(
@@ -245,6 +246,13 @@ export async function saveTrained(
     );
   }
   await mkdir(target, { recursive: true });
+  if (trainable.kind === "lora" && model.frozenAdapters > 0) {
+    const tensors = (await joinedTensors(model)).map((tensor) => ({ ...tensor, type: "F32" as const }));
+    const lora = joinedConfig(trainable, model.frozenAdapters + 1);
+    await loadAddon().writeSafetensors(join(target, adapterFile), tensors, { format: "pt" });
+    await writeAdapterConfig(target, lora, { family: config.family, baseModel: baseName });
+    return;
+  }
   const tensors: TensorToWrite[] = model.layout.map(({ name, shape, offset }) => ({
     name,
     shape: [...shape],

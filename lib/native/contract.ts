@@ -47,6 +47,8 @@ export interface Vector extends Disposable {
   minus(other: Vector): Vector;
   /** this += scale * other. */
   addScaled(other: Vector, scale: number): void;
+  /** this += scale * a * b, element by element. */
+  addProduct(a: Vector, b: Vector, scale: number): void;
   scale(factor: number): void;
   /** L2 norm in double precision, and how many elements are NaN or infinite (those are left out of the norm). */
   norm(): Promise<{ norm: number; nonFinite: number }>;
@@ -156,6 +158,15 @@ export interface TensorLayout {
   readonly shape: number[];
   /** First element in the flat vector. */
   readonly offset: number;
+}
+
+/** What keeps an adapter's A apart from those of the frozen adapters. */
+export interface OrthogonalityOptions {
+  /** Weight of the sum over modules and entries of |A_frozen A^T|, or of the entries' squares. */
+  l1: number;
+  /** Weight of the sum of the Frobenius norms of every A and B. */
+  l2: number;
+  form: "absolute" | "squared";
 }
 
 /** Activations by their names here: "gelu" is exact, "gelu_new" the tanh approximation. */
@@ -328,6 +339,11 @@ export interface AccumulateOptions {
   lossScale: number;
   /** null: no dropout anywhere. */
   dropout: DropoutCounters | null;
+  /**
+   * For every row of the adapter's tensors, in the order of `layout`: the sum over tokens of |A x| (x after dropout) or of |B (A x)|,
+   * without `scale`, is added. Its length is that of all rows. LoRA only.
+   */
+  outputSums?: Vector;
   abort?: AbortFlag;
 }
 
@@ -401,9 +417,24 @@ export interface Model extends Disposable {
   scoreOptions(options: ScoreOptions): Promise<Float64Array>;
   /** Encoder only: the mean of every text's states, scaled to length 1, [texts, hiddenSize]. No dropout. */
   embed(texts: EmbedOptions): Promise<Float32Array>;
+  /** Adapters that were frozen: every layer adds scale * B (A x) of each, with the dropout of the one that trains. */
+  readonly frozenAdapters: number;
+  /** Freezes a copy of the adapter as it is, beside those frozen before; the one that trains keeps its values. LoRA only. */
+  freezeAdapter(): void;
+  /** A new vector: the frozen adapters one after another, each laid out as `parameters`. */
+  copyFrozen(): Vector;
+  /** These adapters, as {@link copyFrozen} gives them, in place of those that are frozen; null: none. LoRA only. */
+  setFrozen(adapters: Vector | null): void;
+  /** Adds the gradient of what {@link OrthogonalityOptions} describe to `gradients`; its value. LoRA only. */
+  addOrthogonalityGradient(options: OrthogonalityOptions): Promise<number>;
   /**
-   * Folds the adapter into the base weights (rounded to `baseType`). Until unmerged, training is refused, and changes of the parameters
-   * have no effect on what the model computes. LoRA only.
+   * Adds the gradient of `weight` times the sum over modules of ||W * F||^2 (elementwise) to `gradients`, W = scale B A and F the same of
+   * the frozen adapters together; its value. LoRA only.
+   */
+  addOverlapGradient(weight: number): Promise<number>;
+  /**
+   * Folds the adapter, and those that are frozen, into the base weights (rounded to `baseType`). Until unmerged, training is refused, and
+   * changes of the parameters or of what is frozen have no effect on what the model computes. LoRA only.
    */
   mergeAdapter(): void;
   /** Restores the base weights bit for bit. */
@@ -484,6 +515,13 @@ export interface Addon {
   /** Exact quantiles (0..1 each) of one vector, torch.quantile's linear interpolation. */
   quantiles(values: Vector, at: number[]): Promise<Float64Array>;
   select(scores: Vector, options: SelectOptions): Mask;
+  /**
+   * Zeros the rows of every tensor whose sum lies below the tensor's quantile `at` of its rows' sums (0..1, linear interpolation); all of
+   * a tensor's where a sum is NaN.
+   * @param sums - one for each row of the tensors, in their order
+   * @param tensors - matrices that together are the vector
+   */
+  maskRows(values: Vector, sums: Vector, tensors: readonly TensorLayout[], at: number): void;
   /** A mask from given bytes (0 or 1), without thresholds. */
   createMask(bits: Uint8Array): Mask;
   fuse(vectors: FusionVectors, masks: { in: Mask; out: Mask }, table: FusionTable): Promise<FusionReport>;

@@ -56,7 +56,14 @@ export function resolveConfig(input: ConfigInput, source: string = "configuratio
   const shape = { ...choice.shape, ...learnerOptions.shape, ...method.options.shape };
   refuseUnknown(input, shape, method, source);
   const preset = presetOf(method, input.preset ?? null, source);
-  return parse(z.object(shape), { ...preset, ...withoutUndefined(input) }, source);
+  const config = parse(z.object(shape), { ...preset, ...withoutUndefined(input) }, source);
+  if (method.needsAdapter && config.trainable !== "lora") {
+    throw new RkifError(
+      "CONFIG_INVALID",
+      `${source}: trainable is ${JSON.stringify(config.trainable)}; method ${method.name} is one of adapters: expected "lora"`,
+    );
+  }
+  return config;
 }
 
 /** Takes the options of the data out of a configuration that holds both. */
@@ -86,17 +93,37 @@ export function resolvePart<T extends ZodType>(
   return parse(options, withoutUndefined(input), source);
 }
 
-/** Every option by name with its schema, and the method it belongs to where it is one's own: what the command line is made from. */
-export function allOptions(): { name: string; schema: ZodType; method?: string }[] {
+/** An option of the command line. */
+export interface NamedOption {
+  name: string;
+  schema: ZodType;
+  /** The methods that have it; absent where all do. */
+  methods?: string[];
+}
+
+/** Every option by name with its schema; those that several methods share once: what the command line is made from. */
+export function allOptions(): NamedOption[] {
   const shared = { ...choice.shape, ...learnerOptions.shape, ...dataOptions.shape };
-  const own = [...methods.values()].flatMap((method) =>
-    Object.entries(method.options.shape).map(([name, schema]) => ({
+  const own = new Map<string, NamedOption & { methods: string[] }>();
+  for (const [name, schema, method] of methodOwnOptions()) {
+    const known = own.get(name);
+    if (known) known.methods.push(method);
+    else own.set(name, { name, schema, methods: [method] });
+  }
+  return [
+    ...Object.entries(shared).map(([name, schema]) => ({ name, schema: schema as ZodType })),
+    ...own.values(),
+  ];
+}
+
+function methodOwnOptions(): [name: string, schema: ZodType, method: string][] {
+  return [...methods.values()].flatMap(({ name: method, options }) =>
+    Object.entries(options.shape).map(([name, schema]): [string, ZodType, string] => [
       name,
-      schema: schema as ZodType,
-      method: method.name,
-    })),
+      schema as ZodType,
+      method,
+    ]),
   );
-  return [...Object.entries(shared).map(([name, schema]) => ({ name, schema: schema as ZodType })), ...own];
 }
 
 /** A method's own part of a resolved configuration. */
@@ -105,28 +132,29 @@ export function methodOptions(config: ResolvedConfig): Record<string, unknown> {
   return options.parse(Object.fromEntries(Object.keys(options.shape).map((key) => [key, config[key]])));
 }
 
-/** What runs hold that were begun when there was T5 alone, for options that since leave their values to the family. */
+/** What runs hold that were begun earlier, for options that since leave their values to the family or the benchmark. */
 const meantByNull: Readonly<Record<string, unknown>> = {
   targetModules: ["q", "v"],
   sourceTokens: 1024,
   evaluateBy: "generate",
+  metric: "exact-match",
 };
 
 /** Names of the options in which a run's configuration and a given one differ, of those that may not. */
 export function configDifferences(kept: ResolvedConfig, given: ResolvedConfig): string[] {
   const names = new Set([...Object.keys(kept), ...Object.keys(given)]);
   const same = (name: string): boolean =>
-    JSON.stringify(kept[name]) === JSON.stringify(given[name]) || leftToFamily(name, kept, given);
+    JSON.stringify(kept[name]) === JSON.stringify(given[name]) || leftOpen(name, kept, given);
   return [...names].filter((name) => !free.has(name) && !same(name)).sort();
 }
 
 /** The configuration a run goes on with, where nothing {@link configDifferences} names differs. */
 export function mergedConfig(kept: ResolvedConfig, given: ResolvedConfig): ResolvedConfig {
-  const entries = Object.entries(given).filter(([name]) => !leftToFamily(name, kept, given));
+  const entries = Object.entries(given).filter(([name]) => !leftOpen(name, kept, given));
   return { ...kept, ...Object.fromEntries(entries) };
 }
 
-function leftToFamily(name: string, kept: ResolvedConfig, given: ResolvedConfig): boolean {
+function leftOpen(name: string, kept: ResolvedConfig, given: ResolvedConfig): boolean {
   const meant = meantByNull[name];
   return meant !== undefined && given[name] === null && JSON.stringify(kept[name]) === JSON.stringify(meant);
 }
@@ -139,10 +167,8 @@ export function configJsonSchema(): Record<string, unknown> {
     ...learnerOptions.shape,
     ...dataOptions.partial().shape,
   };
-  for (const method of methods.values()) {
-    for (const [name, option] of Object.entries(method.options.shape)) {
-      shape[name] = (option as ZodType).describe(`${method.name}: ${(option as ZodType).description ?? ""}`);
-    }
+  for (const { name, schema, methods: owners } of allOptions()) {
+    if (owners) shape[name] = schema.describe(`${owners.join(", ")}: ${schema.description ?? ""}`);
   }
   return z.toJSONSchema(z.strictObject(shape), { io: "input" });
 }
@@ -174,9 +200,9 @@ function refuseUnknown(
         `${source}: "${key}" is an option of \`rkif train\`; here tasks are read with readTask() and given to learn()`,
       );
     }
-    const owner = [...methods.values()].find((other) => Object.hasOwn(other.options.shape, key));
-    const why = owner
-      ? `it is an option of method ${owner.name}, not of ${method.name}`
+    const owners = allOptions().find(({ name }) => name === key)?.methods;
+    const why = owners
+      ? `it is an option of method ${owners.join(", ")}, not of ${method.name}`
       : "there is no such option";
     const candidates = [...names, ...Object.keys(dataOptions.shape)];
     throw new RkifError("CONFIG_INVALID", `${source}: "${key}": ${why}.${suggestion(key, candidates)}`);

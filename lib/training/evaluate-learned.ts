@@ -35,12 +35,12 @@ export function evaluatedBy(
 export async function evaluateLearned(
   loaded: Pick<TrainedModel, "model" | "tokenizer" | "trainable" | "endTokenIds">,
   format: RecordFormat,
-  task: Pick<LearnedTask, "test" | "references" | "labels">,
+  task: Pick<LearnedTask, "test" | "references" | "labels" | "metric">,
   { config, candidates, abort, onProgress }: EvaluateLearnedOptions,
 ): Promise<Evaluation> {
   const { model, tokenizer, trainable, endTokenIds } = loaded;
   const common = {
-    metric: config.metric,
+    metric: config.metric ?? task.metric ?? "exact-match",
     batchTokens: config.evaluationTokens,
     ...(abort ? { abort } : {}),
     ...(onProgress ? { onProgress } : {}),

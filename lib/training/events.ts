@@ -17,6 +17,8 @@ export type LearnerEvent =
       step: number;
       loss: number | null;
       gradNorm: number | null;
+      /** Of methods that add one to the loss. */
+      penalty?: number | null;
       learningRate: number;
       applied: boolean;
     }
@@ -31,6 +33,22 @@ export type LearnerEvent =
       neither?: number;
       thresholdIn?: (number | null)[];
       thresholdOut?: (number | null)[];
+      /** Root mean square of the two loops' importance; null where nothing of it is finite. */
+      importanceIn: number | null;
+      importanceOut: number | null;
+    }
+  /** Some cycles by tensor, in the order of layout.json. */
+  | {
+      event: "tensors";
+      task: string;
+      cycle: number;
+      /** Elements in only the inner mask, only the outer one, both; absent where the method made no masks. */
+      onlyIn?: number[];
+      onlyOut?: number[];
+      both?: number[];
+      /** Mean importance of both loops. */
+      importanceIn: (number | null)[];
+      importanceOut: (number | null)[];
     }
   | {
       event: "evaluation";
@@ -42,7 +60,7 @@ export type LearnerEvent =
       correct: number;
       total: number;
     }
-  | { event: "task-end"; task: string; index: number; steps: number; skipped: number }
+  | { event: "task-end"; task: string; index: number; steps: number; skipped: number; tokens: number }
   /** Only told, never logged. */
   | {
       event: "progress";

@@ -1,6 +1,7 @@
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { EncodedRecord, RecordFormat } from "../data/formats/record-format.js";
+import type { Metric } from "../data/metric.js";
 import { readRecords, type TaskRecord } from "../data/records.js";
 import type { TaskData } from "../data/tasks.js";
 import { readJson, writeJson, writeRecords, type RunFolder } from "./run-folder.js";
@@ -14,6 +15,8 @@ export interface LearnedTask {
   readonly test: readonly Int32Array[];
   /** The test records' outputs. */
   readonly references: readonly string[];
+  /** What its benchmark measures it by. */
+  readonly metric?: Metric;
 }
 
 /** Puts what a task leaves behind into the run folder, so that its original data are not needed any more. */
@@ -27,7 +30,11 @@ export async function writeTask(
   await mkdir(path, { recursive: true });
   await writeRecords(join(path, "test.jsonl"), task.test);
   await writeRecords(join(path, "dev.jsonl"), task.dev.slice(0, devRecords));
-  await writeJson(join(path, "task.json"), { name: task.name, labels: task.labels });
+  await writeJson(join(path, "task.json"), {
+    name: task.name,
+    labels: task.labels,
+    ...(task.metric && { metric: task.metric }),
+  });
 }
 
 /** Adds the memory, chosen when the task has been learned. */
@@ -49,7 +56,7 @@ export async function readLearnedTask(
   { hasMemory, usesDev }: { hasMemory: boolean; usesDev: boolean },
 ): Promise<LearnedTask> {
   const path = folder.task(index, name);
-  const { labels } = await readJson<{ labels: string[] }>(join(path, "task.json"));
+  const { labels, metric } = await readJson<{ labels: string[]; metric?: Metric }>(join(path, "task.json"));
   await format.addLabels(labels);
   const encode = async (records: readonly TaskRecord[]): Promise<EncodedRecord[]> =>
     records.length === 0 ? [] : (await format.encode(records)).records;
@@ -61,6 +68,7 @@ export async function readLearnedTask(
     dev: usesDev ? await encode(await readSome(join(path, "dev.jsonl"))) : [],
     test: (await format.encodePrompts(test)).prompts,
     references: test.map(({ output }) => output),
+    ...(metric && { metric }),
   };
 }
 

@@ -1,19 +1,15 @@
-import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { openFormat } from "../data/formats/open-format.js";
 import type { EncodedRecord, RecordFormat } from "../data/formats/record-format.js";
 import { selectMemory } from "../data/memory.js";
 import type { TaskData } from "../data/tasks.js";
 import { RkifError, isAborted } from "../errors.js";
-import type { CycleReport, StepRequest, StepResult } from "../methods/run.js";
 import { createAbortFlag } from "../models/kernels.js";
 import { parseSize } from "../models/size.js";
-import { loadModel, saveTrained, type LoadModelOptions, type TrainedModel } from "../models/trained-model.js";
-import type { AbortFlag, Mask } from "../native/contract.js";
+import { loadModel, saveTrained, type TrainedModel } from "../models/trained-model.js";
+import type { AbortFlag } from "../native/contract.js";
 import {
-  configDifferences,
   findMethod,
-  mergedConfig,
   methodOptions,
   resolveConfig,
   splitConfig,
@@ -21,14 +17,17 @@ import {
   type ResolvedConfig,
 } from "./config.js";
 import { evaluatedBy } from "./evaluate-learned.js";
-import { finiteOrNull, type LearnerEvent } from "./events.js";
+import type { LearnerEvent } from "./events.js";
 import { initialAdapter } from "./initialize.js";
-import { readLearnedTask, writeMemory, writeTask, type LearnedTask } from "./learned-task.js";
+import { agreed, keptConfig, trainableOf } from "./kept-config.js";
+import { readLearnedTask, writeMemory, type LearnedTask } from "./learned-task.js";
+import { TaskLog } from "./logging.js";
 import { MatrixFiller } from "./matrix-filler.js";
 import { reportMatrix, type MatrixReport } from "./matrix.js";
 import type { DataOptions } from "./options.js";
-import { RunFolder, readJson, replaceFolder, writeJson } from "./run-folder.js";
-import { RunStore, type CurrentTask } from "./run-store.js";
+import { RunFolder, replaceFolder, writeJson } from "./run-folder.js";
+import { namesOf, RunStore, type CurrentTask, type Spent } from "./run-store.js";
+import { takeUp } from "./take-up.js";
 import { newTaskCounters, TaskRun } from "./task-run.js";
 import { TaskSets } from "./task-sets.js";
 
@@ -67,7 +66,7 @@ export class Learner {
     this.config = config;
     this.#loaded = loaded;
     this.#format = format;
-    this.#store = new RunStore(folder, loaded.model.parameters, options.onEvent ?? (() => undefined));
+    this.#store = new RunStore(folder, loaded.model, options.onEvent ?? (() => undefined));
     this.#filler = new MatrixFiller(this.#store, loaded, format, config);
   }
 
@@ -130,6 +129,10 @@ export class Learner {
         if (goesOn) await learner.#restore();
         else await learner.#begin();
         // Last: a folder with config.json is a run. What may differ when a run goes on is kept as it was given last.
+        await writeJson(
+          folder.layout,
+          loaded.model.layout.map(({ name, shape }) => ({ name, shape })),
+        );
         await writeJson(folder.config, config);
         return learner;
       } catch (error) {
@@ -147,9 +150,10 @@ export class Learner {
     return this.#learned.map(({ name }) => name);
   }
 
-  /** The task an interrupted run was learning; `learn` it again to go on. */
+  /** The task an interrupted run was learning, of several at once the first; learn it again to go on. */
   get unfinished(): string | null {
-    return this.#store.counters.current?.name ?? null;
+    const { current } = this.#store.counters;
+    return current === null ? null : namesOf(current)[0]!;
   }
 
   /** Where the run's tasks came from, as given when it was begun. */
@@ -162,16 +166,43 @@ export class Learner {
     return reportMatrix(this.#store.counters.matrix);
   }
 
+  /** What the tasks learned so far have cost. */
+  get spent(): Spent {
+    return { ...this.#store.counters.spent };
+  }
+
   /** The model as it stands: to generate with, or to look into. */
   get model(): TrainedModel {
     return this.#loaded;
   }
 
   /**
+   * Learns the tasks that the run does not know yet, as its method has it: one after another, or all at once.
+   * @throws {RkifError} as {@link learn}.
+   */
+  async learnAll(tasks: readonly TaskData[], options: LearnOptions = {}): Promise<MatrixReport> {
+    const ahead = tasks.filter(({ name }) => !this.tasks.includes(name));
+    if (ahead.length > 0 && this.#learnsTogether) return this.#guarded(ahead, options);
+    for (const task of ahead) await this.learn(task, options);
+    return this.matrix;
+  }
+
+  /**
    * Learns one task and evaluates all tasks learned so far.
    * @throws {RkifError} ABORTED where `signal` stopped it, NON_FINITE, RUN_CONFLICT where the task cannot be learned now. Everything is kept.
    */
-  async learn(task: TaskData, { signal }: LearnOptions = {}): Promise<MatrixReport> {
+  async learn(task: TaskData, options: LearnOptions = {}): Promise<MatrixReport> {
+    if (this.#learnsTogether) {
+      throw this.#conflict(`method ${this.config.method} learns all tasks at once: give them to learnAll`);
+    }
+    return this.#guarded([task], options);
+  }
+
+  get #learnsTogether(): boolean {
+    return findMethod(this.config.method).learnsTogether ?? false;
+  }
+
+  async #guarded(tasks: readonly TaskData[], { signal }: LearnOptions): Promise<MatrixReport> {
     if (this.#busy) throw this.#conflict("a task is being learned; await it first");
     this.#busy = true;
     const abort = createAbortFlag();
@@ -179,7 +210,7 @@ export class Learner {
     signal?.addEventListener("abort", stop);
     if (signal?.aborted) stop();
     try {
-      await this.#learn(task, abort);
+      await this.#learn(tasks, abort);
     } catch (error) {
       // What was saved last may be many steps old. Other errors may have struck in the middle of a step: there, the run goes back to
       // that. Restoring also makes the task's vectors ready for another call.
@@ -188,6 +219,7 @@ export class Learner {
       throw isAborted(error) ? stopped(error) : error;
     } finally {
       signal?.removeEventListener("abort", stop);
+      this.#store.clock();
       this.#endTraining();
       this.#busy = false;
     }
@@ -217,64 +249,47 @@ export class Learner {
   async #restore(): Promise<void> {
     await this.#store.restore();
     const { current, matrix } = this.#store.counters;
-    const finished = current ? matrix.tasks.slice(0, -1) : matrix.tasks;
+    const finished = current ? matrix.tasks.slice(0, -namesOf(current).length) : matrix.tasks;
     for (const [index, name] of finished.entries()) this.#learned.push(await this.#read(index, name, true));
   }
 
-  async #learn(task: TaskData, abort: AbortFlag): Promise<void> {
+  /** @param tasks one, or all that are learned together */
+  async #learn(tasks: readonly TaskData[], abort: AbortFlag): Promise<void> {
     const index = this.#learned.length;
-    const current = await this.#start(task, index);
+    const current = await takeUp(this.#store, tasks, index, this.config);
     if (current.stage !== "after") {
-      const learned = await this.#read(index, task.name, false);
-      const encoded = await this.#format.encode(task.train);
+      const learned = await this.#readAll(tasks, false);
+      const encoded = await this.#format.encode(tasks.flatMap(({ train }) => train));
       if (current.stage === "new") {
         const { cutSources, cutTargets, records } = encoded;
         const counts = { records: records.length, cutSources, cutTargets };
-        await this.#store.log({ event: "task-start", task: task.name, index, ...counts });
+        await this.#store.log({ event: "task-start", task: current.name, index, ...counts });
         current.stage = "before";
       }
       if (current.stage === "before") {
-        if (this.config.measureForwardTransfer) await this.#filler.before(learned, this.#learned, abort);
+        this.#store.clock("evaluateSeconds");
+        if (this.config.measureForwardTransfer) {
+          for (const [k, task] of learned.entries())
+            await this.#filler.before(task, this.#learned, learned.slice(0, k), abort);
+        }
         current.stage = "train";
       }
+      this.#store.clock("trainSeconds");
       await this.#train(index, encoded.records, learned, current, abort);
-      await this.#keep(task, index, current);
+      await this.#keep(tasks, index, current);
     }
-    const all = [...this.#learned, await this.#read(index, task.name, true)];
+    this.#store.clock("evaluateSeconds");
+    const all = [...this.#learned, ...(await this.#readAll(tasks, true))];
     await this.#filler.after(all, abort);
-    this.#learned.push(all.at(-1)!);
+    this.#learned.push(...all.slice(index));
     this.#store.counters.current = null;
     await this.#save();
-  }
-
-  /** Takes up a new task, or the one that was interrupted. */
-  async #start(task: TaskData, index: number): Promise<CurrentTask> {
-    const digest = createHash("sha256").update(JSON.stringify(task.train)).digest("hex");
-    const { counters } = this.#store;
-    const { current, matrix } = counters;
-    if (current) {
-      if (current.name === task.name && current.digest === digest) return current;
-      const found =
-        current.name === task.name ? "its training records have changed since" : `found task "${task.name}"`;
-      throw this.#conflict(`task "${current.name}" was interrupted and comes first; ${found}`);
-    }
-    if (matrix.tasks.includes(task.name))
-      throw this.#conflict(`task "${task.name}" has been learned already`);
-    for (const set of ["train", "test"] as const) {
-      if (task[set].length > 0) continue;
-      throw new RkifError("DATA_INVALID", `task "${task.name}" has no ${set} records; expected at least one`);
-    }
-    await writeTask(this.#store.folder, index, task, this.config.devRecords);
-    const started: CurrentTask = { name: task.name, digest, stage: "new", training: newTaskCounters() };
-    matrix.tasks.push(task.name);
-    counters.current = started;
-    return started;
   }
 
   async #train(
     index: number,
     records: EncodedRecord[],
-    learned: LearnedTask,
+    learned: readonly LearnedTask[],
     current: CurrentTask,
     abort: AbortFlag,
   ): Promise<void> {
@@ -282,83 +297,80 @@ export class Learner {
     const method = findMethod(this.config.method);
     const memory = method.usesMemory ? this.#learned.flatMap((earlier) => earlier.memory) : [];
     const sets = new TaskSets(records, memory, { batchSize, epochs, seed, task: index });
+    const plannedSteps = sets.taskBatches({ loop: 0, withMemory: false }).steps;
+    const log = new TaskLog(this.#store, {
+      task: current.name,
+      plannedSteps,
+      layout: this.#loaded.model.layout,
+      logMasksEvery: this.config.logMasksEvery,
+    });
+    // Where a task is evaluated with its own adapter, the earlier ones' records say nothing of it.
+    const judged = method.evaluatesWith === "own-adapter" ? learned : [...this.#learned, ...learned];
     const saved = this.#store.takeTaskVectors();
     const run = new TaskRun({
-      task: { index, name: learned.name },
+      task: { index, name: current.name },
       options: this.config,
       model: this.#loaded.model,
       pack: (batch) => this.#format.pack(batch),
+      taskRecords: sets.records,
       memorySize: sets.memory.length,
       taskBatches: (options) => sets.taskBatches(options),
       memoryBatches: (options) => sets.memoryBatches(options),
-      devRecords: selectBestOnDev ? [...this.#learned, learned].flatMap(({ dev }) => dev) : [],
+      devRecords: selectBestOnDev ? judged.flatMap(({ dev }) => dev) : [],
       counters: current.training,
+      kept: this.#store.kept,
       ...(saved ? { saved } : {}),
       abort,
       beforeStep: async () => {
         if (abort.aborted) throw stopped();
         if (++this.#stepsSinceSave > saveEvery) await this.#save();
       },
-      onStep: this.#stepLogger(learned.name, sets.taskBatches({ loop: 0, withMemory: false }).steps),
-      onCycle: (report) => this.#logCycle(learned.name, report),
+      onStep: (request, result) => log.step(request, result),
+      onCycle: (report) => log.cycle(report),
     });
     this.#run = run;
     saved?.dispose();
-    await method.learn(run, methodOptions(this.config));
-    await run.finish();
+    const options = methodOptions(this.config);
+    if (current.stage === "train") {
+      await method.learn(run, options);
+      await run.finish();
+      current.stage = "consolidate";
+    }
+    await method.consolidate?.(run, options);
   }
 
-  #stepLogger(task: string, planned: number): (request: StepRequest, result: StepResult) => Promise<void> {
-    let smoothed: number | undefined;
-    return async ({ loop, step, learningRate }, { loss, gradNorm, applied }) => {
-      if (Number.isFinite(loss)) smoothed = smoothed === undefined ? loss : 0.9 * smoothed + 0.1 * loss;
-      const measured = { loss: finiteOrNull(loss), gradNorm: finiteOrNull(gradNorm) };
-      await this.#store.log({ event: "step", task, loop, step, ...measured, learningRate, applied });
-      if (loop !== 0) return;
-      const [done, total] = [step + 1, Math.max(step + 1, planned)];
-      this.#store.tell({
-        event: "progress",
-        task,
-        stage: "train",
-        label: `${task}: training`,
-        done,
-        total,
-        ...(smoothed === undefined ? {} : { loss: smoothed }),
-      });
-    };
-  }
-
-  async #logCycle(
-    task: string,
-    { cycle, fused, onlyIn = 0, onlyOut = 0, both = 0, neither = 0, masks }: CycleReport,
-  ): Promise<void> {
-    const thresholds = async (mask: Mask): Promise<(number | null)[]> =>
-      Array.from(await mask.thresholds(), finiteOrNull);
-    const selected = masks
-      ? {
-          ...{ onlyIn, onlyOut, both, neither },
-          thresholdIn: await thresholds(masks.in),
-          thresholdOut: await thresholds(masks.out),
-        }
-      : {};
-    await this.#store.log({ event: "cycle", task, cycle, fused, ...selected });
-  }
-
-  /** Keeps what a trained task leaves behind: its adapter and its memory. */
-  async #keep(task: TaskData, index: number, current: CurrentTask): Promise<void> {
+  /** Keeps what trained tasks leave behind: the adapter, as that of the last, and their memory. */
+  async #keep(tasks: readonly TaskData[], index: number, current: CurrentTask): Promise<void> {
     const { seed, memoryFraction } = this.config;
     const { folder } = this.#store;
-    const chosen = selectMemory(task.train, { fraction: memoryFraction, seed, task: index });
-    await writeMemory(folder, index, task.name, chosen.map((i) => task.train[i]!)); // prettier-ignore
-    for (const target of [folder.adapter(index, task.name), folder.lastAdapter]) {
+    for (const [k, { name, train }] of tasks.entries()) {
+      const chosen = selectMemory(train, { fraction: memoryFraction, seed, task: index + k });
+      await writeMemory(folder, index + k, name, chosen.map((i) => train[i]!)); // prettier-ignore
+    }
+    const last = folder.adapter(index + tasks.length - 1, tasks.at(-1)!.name);
+    for (const target of [last, folder.lastAdapter]) {
       await replaceFolder(target, (part) => this.#saveTrained(part));
     }
     const { steps, skipped } = current.training;
-    await this.#store.log({ event: "task-end", task: task.name, index, steps, skipped });
+    const tokens = this.#run?.tokens ?? 0;
+    await this.#store.log({ event: "task-end", task: current.name, index, steps, skipped, tokens });
+    const { spent } = this.#store.counters;
+    Object.assign(spent, {
+      steps: spent.steps + steps,
+      skipped: spent.skipped + skipped,
+      tokens: spent.tokens + tokens,
+    });
     current.training = newTaskCounters();
     current.stage = "after";
     this.#endTraining();
     await this.#save();
+  }
+
+  async #readAll(tasks: readonly TaskData[], hasMemory: boolean): Promise<LearnedTask[]> {
+    const read: LearnedTask[] = [];
+    const first = this.#learned.length;
+    for (const [k, { name }] of tasks.entries()) read.push(await this.#read(first + k, name, hasMemory));
+    return read;
   }
 
   #read(index: number, name: string, hasMemory: boolean): Promise<LearnedTask> {
@@ -392,38 +404,4 @@ function stopsBetweenSteps(error: unknown): boolean {
 
 function stopped(cause?: unknown): RkifError {
   return new RkifError("ABORTED", "stopped; the run is saved and goes on with the same command", { cause });
-}
-
-function trainableOf(config: ResolvedConfig): LoadModelOptions["trainable"] {
-  if (config.trainable === "full") return { kind: "full" };
-  return {
-    kind: "lora",
-    r: config.loraRank,
-    alpha: config.loraAlpha,
-    dropout: config.loraDropout,
-    rsLora: config.rsLora,
-    targetModules: config.targetModules,
-    rankPattern: config.rankPattern,
-    alphaPattern: config.alphaPattern,
-  };
-}
-
-/** The configuration in the run folder, checked, and completed where an earlier version had fewer options. */
-async function keptConfig(folder: RunFolder): Promise<ResolvedConfig> {
-  const { learner, data } = splitConfig(await readJson<Record<string, unknown>>(folder.config));
-  return Object.assign(resolveConfig(learner, folder.config), data);
-}
-
-/** The configuration a run goes on with. */
-function agreed(kept: ResolvedConfig, given: ResolvedConfig | undefined, folder: RunFolder): ResolvedConfig {
-  if (!given) return kept;
-  const differences = configDifferences(kept, given);
-  if (differences.length === 0) return mergedConfig(kept, given);
-  const lines = differences.map(
-    (name) => `${name}: ${JSON.stringify(kept[name])} there, ${JSON.stringify(given[name])} given`,
-  );
-  throw new RkifError(
-    "RUN_CONFLICT",
-    `${folder.path} holds a run of another configuration (${lines.join("; ")}); use another folder, or the same options`,
-  );
 }

@@ -16,9 +16,10 @@ export interface Matrix {
 
 export const emptyMatrix = (): Matrix => ({ tasks: [], R: [], ownLabelR: [], baseline: [] });
 
-/** Sets an entry, filling the row with nulls up to it. */
+/** Sets an entry, filling the rows up to it with nothing and its row with nulls. */
 export function setEntry(rows: Row[], i: number, j: number, value: number | null): void {
-  const row = (rows[i] ??= []);
+  while (rows.length <= i) rows.push([]);
+  const row = rows[i]!;
   while (row.length < j) row.push(null);
   row[j] = value;
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { metricNames } from "../data/metric.js";
 
 const count = z.number().int().positive();
 const fraction = z.number().min(0).max(1);
@@ -106,9 +107,10 @@ export const evaluationOptions = z.object({
     .default(null)
     .describe("generate and compare, or score all labels seen so far; null: generate, with an encoder score"),
   metric: z
-    .enum(["exact-match", "rouge-l"])
-    .default("exact-match")
-    .describe("what a generated answer is measured by"),
+    .enum(metricNames)
+    .nullable()
+    .default(null)
+    .describe("what answers are measured by; null: as the task's benchmark has it, else exact-match"),
   maxNewTokens: count.default(128).describe("most tokens of a generated answer"),
   evaluationTokens: count.default(8192).describe("prompt tokens of an evaluation batch"),
   measureForwardTransfer: z
@@ -120,11 +122,20 @@ export const evaluationOptions = z.object({
 /** Options of the data. */
 export const dataOptions = z.object({
   data: z.string().describe("folder with train/, dev/ and test/, a file per task"),
+  benchmark: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      "whose orders and metrics the folder has: standard-cl, long-sequence, superni, or the name in its benchmark.json; null: what it is found to be",
+    ),
   order: z
     .union([z.string(), z.array(z.string())])
     .nullable()
     .default(null)
-    .describe("a named order (1-6), or task names with commas between; null: all, by name"),
+    .describe(
+      "an order of the benchmark by name (1-6), or task names with commas between; null: all, by name",
+    ),
   trainLimit: limit.describe("use the first n training records of each task"),
   devLimit: limit.describe("use the first n dev records of each task"),
   testLimit: limit.describe("use the first n test records of each task"),
@@ -141,6 +152,12 @@ export const runtimeOptions = z.object({
     .nullable()
     .default(null)
     .describe("refuse a model whose weights take more memory than this, such as 16GB; null: no limit"),
+  logMasksEvery: count
+    .nullable()
+    .default(20)
+    .describe(
+      "cycles between two logs of masks and importance by tensor, beside a task's first and last; null: none",
+    ),
   saveEvery: count.default(200).describe("optimizer steps between two saves of the run"),
 });
 

@@ -23,6 +23,9 @@ import { RkifError } from "../errors.js";
  *     config.json                 the resolved configuration
  *     matrix.json                 {tasks, R, OP, BWT, FWT, ...}
  *     metrics.jsonl               one event a line
+ *     layout.json                 names and shapes of the trained tensors, which counts in metrics.jsonl follow
+ *     predictions/NN-AFTER/NN-TASK.json
+ *                                 answers to a task's test records after a task (00-untrained: before any)
  *     adapters/NN-TASK/           the adapter after each task, in PEFT form
  *     adapters/00-start/          the adapter that the run was given to continue from, if it was
  *     adapter/                    the last of them
@@ -46,6 +49,9 @@ export class RunFolder {
   get metrics(): string {
     return join(this.path, "metrics.jsonl");
   }
+  get layout(): string {
+    return join(this.path, "layout.json");
+  }
   get state(): string {
     return join(this.path, "state.safetensors");
   }
@@ -63,6 +69,11 @@ export class RunFolder {
   }
   task(index: number, task: string): string {
     return join(this.path, "tasks", numbered(index, task));
+  }
+  /** `after.index` -1: the untrained model. */
+  predictions(after: { index: number; name: string | null }, task: { index: number; name: string }): string {
+    const folder = numbered(after.index, after.name ?? "untrained");
+    return join(this.path, "predictions", folder, `${numbered(task.index, task.name)}.json`);
   }
 
   /** Whether a run was begun here. */

@@ -24,6 +24,8 @@ export async function saveState(file: string, { counters, vectors }: SavedState)
 export interface StateReader {
   counters: Record<string, Json>;
   names: string[];
+  /** Elements of a saved vector; 0 where there is none of this name. */
+  lengthOf(name: string): number;
   /** Copies a saved vector into one of the same length. */
   readInto(name: string, vector: Vector): void;
   dispose(): void;
@@ -54,6 +56,7 @@ export async function openState(file: string): Promise<StateReader> {
   return {
     counters: JSON.parse(counters) as Record<string, Json>,
     names: [...lengths.keys()],
+    lengthOf: (name) => lengths.get(name) ?? 0,
     readInto(name, vector) {
       const length = lengths.get(name);
       if (length !== vector.length) {

@@ -1,5 +1,5 @@
 import { RkifError } from "../errors.js";
-import { countLabelTokens, pack, splitIntoMicroBatches } from "../data/pack.js";
+import { countLabelTokens, countTokens, pack, splitIntoMicroBatches } from "../data/pack.js";
 import type {
   Batches,
   CycleReport,
@@ -12,7 +12,17 @@ import type {
   TrainingRecord,
 } from "../methods/run.js";
 import { adamwStep, createVector, score } from "../models/kernels.js";
-import type { AbortFlag, ImportanceOptions, Model, PackedBatch, Vector } from "../native/contract.js";
+import type {
+  AbortFlag,
+  DropoutCounters,
+  ImportanceOptions,
+  Model,
+  OrthogonalityOptions,
+  PackedBatch,
+  TensorLayout,
+  Vector,
+} from "../native/contract.js";
+import { initialAdapter } from "./initialize.js";
 import type { LearnerOptions } from "./options.js";
 
 /** Non-finite steps in a row that end a run. */
@@ -27,6 +37,8 @@ export interface TaskCounters {
   updates: { [optimizer: string]: number };
   /** Optimizer steps asked for, over all loops. */
   steps: number;
+  /** Tokens, inputs and labels, that gradients were computed on. */
+  tokens: number;
   skipped: number;
   skippedInARow: number;
   /** Least dev loss so far, and the steps made when dev was last looked at. */
@@ -38,11 +50,18 @@ export const newTaskCounters = (): TaskCounters => ({
   method: null,
   updates: {},
   steps: 0,
+  tokens: 0,
   skipped: 0,
   skippedInARow: 0,
   bestDevLoss: null,
   devLookedAt: 0,
 });
+
+/** What a method keeps over tasks. */
+export interface KeptValues {
+  readonly vectors: Map<string, Vector>;
+  state: { [key: string]: Json } | null;
+}
 
 /** What a task's run is made of. Data comes as functions, so that a test can train on recorded batches. */
 export interface TaskRunParts {
@@ -61,12 +80,16 @@ export interface TaskRunParts {
   model: Model;
   /** Lays records end to end as the model takes them. Default: as T5 and decoders do. */
   pack?(records: readonly TrainingRecord[]): PackedBatch;
+  /** Default: none, for runs on recorded batches. */
+  taskRecords?: readonly TrainingRecord[];
   memorySize: number;
   taskBatches(options: { loop: number; withMemory: boolean }): Batches;
   memoryBatches(options: { loop: number }): Batches;
   /** Dev records of all tasks seen; none: parameters are not selected on dev. */
   devRecords: readonly TrainingRecord[];
   counters: TaskCounters;
+  /** What earlier tasks' runs kept; filled by this one. Default: nothing. */
+  kept?: KeptValues;
   /** Vectors of an interrupted run to go on with. */
   saved?: { names: readonly string[]; readInto(name: string, vector: Vector): void };
   /** false: no dropout at all (recorded runs). Default true. */
@@ -93,9 +116,14 @@ export class TaskRun implements Run {
   readonly warmupSteps: number;
   readonly memorySize: number;
   readonly parameters: Vector;
-  readonly tensorLengths: readonly number[];
+  readonly gradients: Vector;
+  readonly tensors: readonly TensorLayout[];
+  readonly taskRecords: readonly TrainingRecord[];
   readonly #parts: TaskRunParts;
+  readonly #kept: KeptValues;
   readonly #vectors = new Map<string, Vector>();
+  // Not among the counters until a step follows: gradients between two steps are computed anew after an interruption.
+  #tokensSinceStep = 0;
   readonly #optimizers = new Map<string, AdamW>();
 
   constructor(parts: TaskRunParts) {
@@ -105,8 +133,18 @@ export class TaskRun implements Run {
     this.warmupSteps = parts.options.warmupSteps;
     this.memorySize = parts.memorySize;
     this.parameters = parts.model.parameters;
+    // Saved before tokens were counted.
+    parts.counters.tokens ??= 0;
+    this.gradients = parts.model.gradients;
+    this.tensors = parts.model.layout;
+    this.taskRecords = parts.taskRecords ?? [];
+    this.#kept = parts.kept ?? { vectors: new Map(), state: null };
     for (const name of parts.saved?.names ?? []) parts.saved?.readInto(name, this.vector(name));
-    this.tensorLengths = parts.model.layout.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  }
+
+  /** Tokens, inputs and labels, that gradients were computed on. */
+  get tokens(): number {
+    return this.#parts.counters.tokens + this.#tokensSinceStep;
   }
 
   /** Named vectors to save: the method's, the optimizers' and the best parameters so far. */
@@ -129,11 +167,16 @@ export class TaskRun implements Run {
   }
 
   vector(name: string): Vector {
-    const existing = this.#vectors.get(name);
-    if (existing) return existing;
-    const vector = createVector(this.parameters.length);
-    this.#vectors.set(name, vector);
-    return vector;
+    return this.#vectorIn(this.#vectors, name);
+  }
+
+  keptVector(name: string): Vector {
+    return this.#vectorIn(this.#kept.vectors, name);
+  }
+
+  keptState<T extends { [key: string]: Json }>(initial: T): T {
+    this.#kept.state ??= initial;
+    return this.#kept.state as T;
   }
 
   optimizer(name: string): AdamW {
@@ -160,14 +203,51 @@ export class TaskRun implements Run {
     };
   }
 
+  get frozenAdapters(): number {
+    return this.#parts.model.frozenAdapters;
+  }
+
+  freezeAdapter(): void {
+    const { model, options, task } = this.#parts;
+    model.freezeAdapter();
+    this.parameters.set(initialAdapter(model.layout, options.seed, task.index));
+  }
+
+  addOrthogonalityGradient(options: OrthogonalityOptions): Promise<number> {
+    return this.#parts.model.addOrthogonalityGradient(options);
+  }
+
+  addOverlapGradient(weight: number): Promise<number> {
+    return this.#parts.model.addOverlapGradient(weight);
+  }
+
+  gradientOf(batch: readonly TrainingRecord[], dropout?: { loop: number; step: number }): Promise<number> {
+    this.#tokensSinceStep += countTokens(batch);
+    return this.#computeGradients(batch, { dropout: dropout ? this.#dropout(dropout) : null });
+  }
+
+  lossOf(batch: readonly TrainingRecord[]): Promise<number> {
+    return this.#meanLoss(batch, this.#parts.options.microBatchSize ?? batch.length);
+  }
+
   async step(request: StepRequest): Promise<StepResult> {
     const { counters, options } = this.#parts;
     await this.#parts.beforeStep?.();
     if (request.mayKeep && counters.steps - counters.devLookedAt >= options.devEvery) await this.#lookAtDev();
 
-    const loss = await this.#computeGradients(request);
-    const result = await this.#update(request, loss);
+    const loss = await this.#computeGradients(request.batch, {
+      dropout: this.#dropout(request),
+      lossScale: request.lossScale ?? 1,
+      ...(request.outputSums ? { outputSums: request.outputSums } : {}),
+    });
+    const penalty = Number.isFinite(loss) ? await request.penalty?.(this.gradients) : undefined;
+    const result = {
+      ...(await this.#update(request, loss)),
+      ...(typeof penalty === "number" ? { penalty } : {}),
+    };
     counters.steps++;
+    counters.tokens += countTokens(request.batch) + this.#tokensSinceStep;
+    this.#tokensSinceStep = 0;
     if (result.applied) counters.skippedInARow = 0;
     else {
       counters.skipped++;
@@ -211,21 +291,51 @@ export class TaskRun implements Run {
     return this.#parts.options.selectBestOnDev && this.#parts.devRecords.length > 0;
   }
 
-  async #computeGradients({ batch, loop, step, lossScale = 1 }: StepRequest): Promise<number> {
-    const { model, options, task, abort, dropout = true } = this.#parts;
+  #vectorIn(vectors: Map<string, Vector>, name: string): Vector {
+    const existing = vectors.get(name);
+    if (existing) return existing;
+    const vector = createVector(this.parameters.length);
+    vectors.set(name, vector);
+    return vector;
+  }
+
+  #dropout({ loop, step }: { loop: number; step: number }): DropoutCounters | null {
+    const { task, options, dropout = true } = this.#parts;
+    return dropout ? { seed: options.seed, task: task.index, loop, step } : null;
+  }
+
+  /** The gradient of the batch's mean loss replaces what `gradients` held. */
+  async #computeGradients(
+    batch: readonly TrainingRecord[],
+    {
+      dropout,
+      lossScale = 1,
+      outputSums,
+    }: { dropout: DropoutCounters | null; lossScale?: number; outputSums?: Vector },
+  ): Promise<number> {
+    const { model, options, abort } = this.#parts;
     const divisor = countLabelTokens(batch);
     model.gradients.fill(0);
+    outputSums?.fill(0);
     let sum = 0;
     for (const part of splitIntoMicroBatches(batch, options.microBatchSize ?? batch.length)) {
       const report = await model.accumulate(this.#pack(part), {
-        divisor,
-        lossScale,
-        dropout: dropout ? { seed: options.seed, task: task.index, loop, step } : null,
+        ...{ divisor, lossScale, dropout },
+        ...(outputSums ? { outputSums } : {}),
         ...(abort ? { abort } : {}),
       });
       sum += report.lossSum;
     }
     return sum / divisor;
+  }
+
+  async #meanLoss(records: readonly TrainingRecord[], microBatchSize: number): Promise<number> {
+    const { model, abort } = this.#parts;
+    let sum = 0;
+    for (const part of splitIntoMicroBatches(records, microBatchSize)) {
+      for (const loss of await model.loss(this.#pack(part), abort)) sum += loss;
+    }
+    return sum / countLabelTokens(records);
   }
 
   async #update(request: StepRequest, loss: number): Promise<StepResult> {
@@ -264,12 +374,8 @@ export class TaskRun implements Run {
 
   async #lookAtDev(): Promise<void> {
     if (!this.#selects) return;
-    const { model, devRecords, counters, options, abort } = this.#parts;
-    let sum = 0;
-    for (const part of splitIntoMicroBatches(devRecords, options.microBatchSize ?? 25)) {
-      for (const loss of await model.loss(this.#pack(part), abort)) sum += loss;
-    }
-    const loss = sum / countLabelTokens(devRecords);
+    const { devRecords, counters, options } = this.#parts;
+    const loss = await this.#meanLoss(devRecords, options.microBatchSize ?? 25);
     if (Number.isFinite(loss) && (counters.bestDevLoss === null || loss < counters.bestDevLoss)) {
       counters.bestDevLoss = loss;
       this.vector("best").copyFrom(this.parameters);

@@ -4,7 +4,7 @@ import type { Batches } from "../methods/run.js";
 
 /** The records a task is learned from, and the batches they come in. */
 export class TaskSets {
-  readonly #records: readonly EncodedRecord[];
+  readonly records: readonly EncodedRecord[];
   /** Memory of the earlier tasks, numbered through so that no two records share dropout masks. */
   readonly memory: readonly EncodedRecord[];
   readonly #shape: { batchSize: number; epochs: number; seed: number; task: number };
@@ -14,7 +14,7 @@ export class TaskSets {
     memory: readonly EncodedRecord[],
     shape: { batchSize: number; epochs: number; seed: number; task: number },
   ) {
-    this.#records = records;
+    this.records = records;
     this.memory = memory.map((record, key) => ({ ...record, key }));
     this.#shape = shape;
   }
@@ -22,10 +22,10 @@ export class TaskSets {
   /** Shuffled epochs over the task's records, with the memory among them if asked. A step beyond the last begins a further epoch. */
   taskBatches({ loop, withMemory }: { loop: number; withMemory: boolean }): Batches {
     const { batchSize, epochs, seed, task } = this.#shape;
-    const first = this.#records.length;
+    const first = this.records.length;
     const set = withMemory
-      ? [...this.#records, ...this.memory.map((record) => ({ ...record, key: first + record.key }))]
-      : this.#records;
+      ? [...this.records, ...this.memory.map((record) => ({ ...record, key: first + record.key }))]
+      : this.records;
     const key = { seed, task, loop };
     const endless = Math.floor(Number.MAX_SAFE_INTEGER / Math.max(1, set.length));
     const order = new EpochBatches(set.length, batchSize, endless, key);

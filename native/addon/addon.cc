@@ -69,6 +69,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
       {"fuse", fuse},
       {"fuseAdaptive", fuse_adaptive},
       {"adamwStep", adamw_step},
+      {"maskRows", mask_rows},
       {"linearModules", linear_modules},
       {"loadModel", load_model},
       {"openSafetensors", open_safetensors},

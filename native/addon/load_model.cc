@@ -285,6 +285,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
             state->model = family.make(options, opened.weights);
             state->vocab_size = family.vocab_size;
             state->encoder = family.encoder;
+            state->full = given.full;
             for (const auto& [vector, tensor] : {std::pair{state->parameters, state->model->parameters()},
                                                  std::pair{state->gradients, state->model->gradients()}}) {
               vector->tensor = tensor;

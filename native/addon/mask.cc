@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "addon/vector.h"
+#include "kernels/mask_rows.h"
 #include "kernels/select.h"
 
 namespace rkif::addon {
@@ -137,6 +138,43 @@ Napi::Value select(const Napi::CallbackInfo& info) {
     }
   });
   return MaskHandle::create(info.Env(), state);
+}
+
+Napi::Value mask_rows(const Napi::CallbackInfo& info) {
+  auto values = VectorHandle::from(argument(info, 0, "maskRows: values"));
+  auto sums = VectorHandle::from(argument(info, 1, "maskRows: sums"));
+  struct Matrix {
+    int64_t rows, columns;
+  };
+  std::vector<Matrix> matrices;
+  // In double precision: sizes that an integer cannot add up must not pass for the right sum.
+  double rows = 0, length = 0;
+  for (const Argument& tensor : argument(info, 2, "maskRows: tensors").elements()) {
+    std::vector<int64_t> shape = tensor["shape"].integers(1);
+    if (shape.size() != 2) tensor["shape"].refuse("the shape of a matrix");
+    matrices.push_back({shape[0], shape[1]});
+    rows += static_cast<double>(shape[0]);
+    length += static_cast<double>(shape[0]) * static_cast<double>(shape[1]);
+  }
+  Argument quantile_at = argument(info, 3, "maskRows: at");
+  double at = quantile_at.number();
+  if (at < 0 || at > 1) quantile_at.refuse("a number from 0 to 1");
+  if (length != static_cast<double>(values->length) || rows != static_cast<double>(sums->length)) {
+    std::ostringstream message;
+    message << "maskRows: tensors have " << std::setprecision(17) << length << " elements in " << rows
+            << " rows, but values has " << values->length << " and sums has " << sums->length;
+    throw invalid_argument(info.Env(), message.str());
+  }
+  Environment::of(info.Env()).enqueue([values, sums, matrices = std::move(matrices), at] {
+    float* matrix = values->data();
+    const float* sum = sums->data();
+    for (const auto& [rows, columns] : matrices) {
+      rkif::mask_rows(rows, columns, matrix, sum, at);
+      matrix += rows * columns;
+      sum += rows;
+    }
+  });
+  return info.Env().Undefined();
 }
 
 }  // namespace rkif::addon

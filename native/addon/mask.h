@@ -37,5 +37,6 @@ class MaskHandle final : public Handle<MaskHandle, MaskState> {
 // Addon functions.
 Napi::Value create_mask(const Napi::CallbackInfo& info);
 Napi::Value select(const Napi::CallbackInfo& info);
+Napi::Value mask_rows(const Napi::CallbackInfo& info);
 
 }  // namespace rkif::addon

@@ -18,6 +18,11 @@ void ModelHandle::define(Napi::Env env) {
        InstanceMethod<&ModelHandle::accumulate>("accumulate"), InstanceMethod<&ModelHandle::loss>("loss"),
        InstanceMethod<&ModelHandle::logits>("logits"), InstanceMethod<&ModelHandle::generate>("generate"),
        InstanceMethod<&ModelHandle::score_options>("scoreOptions"), InstanceMethod<&ModelHandle::embed>("embed"),
+       InstanceAccessor<&ModelHandle::frozen_adapters>("frozenAdapters"),
+       InstanceMethod<&ModelHandle::freeze_adapter>("freezeAdapter"),
+       InstanceMethod<&ModelHandle::copy_frozen>("copyFrozen"), InstanceMethod<&ModelHandle::set_frozen>("setFrozen"),
+       InstanceMethod<&ModelHandle::add_orthogonality_gradient>("addOrthogonalityGradient"),
+       InstanceMethod<&ModelHandle::add_overlap_gradient>("addOverlapGradient"),
        InstanceMethod<&ModelHandle::merge_adapter>("mergeAdapter"),
        InstanceMethod<&ModelHandle::unmerge_adapter>("unmergeAdapter"),
        InstanceMethod<&ModelHandle::dispose>("dispose")});
@@ -89,9 +94,18 @@ Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
                         counter("step")};
   }
   options.abort = AbortHandle::optional(given["abort"]);
+  std::shared_ptr<VectorState> sums;
+  if (!given["outputSums"].missing()) {
+    sums =
+        VectorHandle::of_length(given["outputSums"], with_adapter(info.Env(), "accumulate: outputSums")->row_count());
+  }
   return Environment::of(info.Env())
       .promise(
-          info.Env(), [=] { return self->model->accumulate(*batch, options); },
+          info.Env(),
+          [=]() mutable {
+            if (sums) options.output_sums = sums->tensor;
+            return self->model->accumulate(*batch, options);
+          },
           [](Napi::Env env, const LossReport& report) -> Napi::Value {
             Napi::Object object = Napi::Object::New(env);
             object.Set("lossSum", report.loss_sum);
@@ -178,16 +192,6 @@ Napi::Value ModelHandle::embed(const Napi::CallbackInfo& info) {
         copy_to(array.Data(), vectors);
         return array;
       });
-}
-
-void ModelHandle::merge_adapter(const Napi::CallbackInfo& info) {
-  auto self = state(info.Env());
-  Environment::of(info.Env()).enqueue([self] { self->model->merge_adapter(); });
-}
-
-void ModelHandle::unmerge_adapter(const Napi::CallbackInfo& info) {
-  auto self = state(info.Env());
-  Environment::of(info.Env()).enqueue([self] { self->model->unmerge_adapter(); });
 }
 
 void ModelHandle::dispose(const Napi::CallbackInfo&) {

@@ -12,6 +12,12 @@ struct ModelState {
   std::shared_ptr<VectorState> gradients = std::make_shared<VectorState>();
   int64_t vocab_size = 0;
   bool encoder = false;
+  bool full = false;  // every weight trains
+  // As of the calls made so far; the compute thread may be behind.
+  int64_t frozen_adapters = 0;
+
+  // Rows of all tensors of the flat vector.
+  int64_t row_count() const;
 };
 
 class ModelHandle final : public Handle<ModelHandle, ModelState> {
@@ -32,9 +38,18 @@ class ModelHandle final : public Handle<ModelHandle, ModelState> {
   Napi::Value generate(const Napi::CallbackInfo&);
   Napi::Value score_options(const Napi::CallbackInfo&);
   Napi::Value embed(const Napi::CallbackInfo&);
+  Napi::Value frozen_adapters(const Napi::CallbackInfo&);
+  void freeze_adapter(const Napi::CallbackInfo&);
+  Napi::Value copy_frozen(const Napi::CallbackInfo&);
+  void set_frozen(const Napi::CallbackInfo&);
+  Napi::Value add_orthogonality_gradient(const Napi::CallbackInfo&);
+  Napi::Value add_overlap_gradient(const Napi::CallbackInfo&);
   void merge_adapter(const Napi::CallbackInfo&);
   void unmerge_adapter(const Napi::CallbackInfo&);
   void dispose(const Napi::CallbackInfo&);
+
+  // The state of a model with an adapter; the error names the call.
+  std::shared_ptr<ModelState> with_adapter(Napi::Env env, const std::string& call);
 
   Napi::ObjectReference parameters_;
   Napi::ObjectReference gradients_;

@@ -27,8 +27,9 @@ void VectorHandle::define(Napi::Env env) {
        InstanceMethod<&VectorHandle::read>("read"), InstanceMethod<&VectorHandle::fill>("fill"),
        InstanceMethod<&VectorHandle::copy_from>("copyFrom"), InstanceMethod<&VectorHandle::copy>("copy"),
        InstanceMethod<&VectorHandle::set_difference>("setDifference"), InstanceMethod<&VectorHandle::minus>("minus"),
-       InstanceMethod<&VectorHandle::add_scaled>("addScaled"), InstanceMethod<&VectorHandle::scale>("scale"),
-       InstanceMethod<&VectorHandle::norm>("norm"), InstanceMethod<&VectorHandle::dispose>("dispose")});
+       InstanceMethod<&VectorHandle::add_scaled>("addScaled"), InstanceMethod<&VectorHandle::add_product>("addProduct"),
+       InstanceMethod<&VectorHandle::scale>("scale"), InstanceMethod<&VectorHandle::norm>("norm"),
+       InstanceMethod<&VectorHandle::dispose>("dispose")});
   Environment::of(env).vector_class = Napi::Persistent(cls);
 }
 
@@ -123,6 +124,16 @@ void VectorHandle::add_scaled(const Napi::CallbackInfo& info) {
   float factor = static_cast<float>(argument(info, 1, "addScaled: scale").number());
   Environment::of(info.Env()).enqueue([self, other, factor] {
     rkif::add_scaled(self->length, self->data(), other->data(), factor);
+  });
+}
+
+void VectorHandle::add_product(const Napi::CallbackInfo& info) {
+  auto self = state(info.Env());
+  auto a = of_length(argument(info, 0, "addProduct: a"), self->length);
+  auto b = of_length(argument(info, 1, "addProduct: b"), self->length);
+  float factor = static_cast<float>(argument(info, 2, "addProduct: scale").number());
+  Environment::of(info.Env()).enqueue([self, a, b, factor] {
+    rkif::add_product(self->length, self->data(), a->data(), b->data(), factor);
   });
 }
 

@@ -41,6 +41,7 @@ class VectorHandle final : public Handle<VectorHandle, VectorState> {
   void set_difference(const Napi::CallbackInfo&);
   Napi::Value minus(const Napi::CallbackInfo&);
   void add_scaled(const Napi::CallbackInfo&);
+  void add_product(const Napi::CallbackInfo&);
   void scale(const Napi::CallbackInfo&);
   Napi::Value norm(const Napi::CallbackInfo&);
   void dispose(const Napi::CallbackInfo&);

@@ -9,6 +9,8 @@ namespace rkif {
 void difference(int64_t n, const float* a, const float* b, float* out);
 // x += scale * y.
 void add_scaled(int64_t n, float* x, const float* y, float scale);
+// x += scale * a * b, scale * a rounded first (the gradient of a quadratic penalty). `x` may alias either.
+void add_product(int64_t n, float* x, const float* a, const float* b, float scale);
 void scale(int64_t n, float* x, float factor);
 // out = a * b (the score from importance and uncertainty).
 void product(int64_t n, const float* a, const float* b, float* out);

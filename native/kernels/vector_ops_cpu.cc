@@ -21,6 +21,11 @@ RKIF_CLONES void add_scaled_range(int64_t n, float* x, const float* y, float sca
   for (int64_t i = 0; i < n; ++i) x[i] += scale * y[i];
 }
 
+RKIF_CLONES void add_product_range(int64_t n, float* x, const float* a, const float* b, float scale) {
+  RKIF_ELEMENTWISE
+  for (int64_t i = 0; i < n; ++i) x[i] += scale * a[i] * b[i];
+}
+
 RKIF_CLONES void scale_range(int64_t n, float* x, float factor) {
   for (int64_t i = 0; i < n; ++i) x[i] *= factor;
 }
@@ -80,6 +85,12 @@ void difference(int64_t n, const float* a, const float* b, float* out) {
 void add_scaled(int64_t n, float* x, const float* y, float scale) {
   at::parallel_for(0, n, kParallelGrain,
                    [&](int64_t begin, int64_t end) { add_scaled_range(end - begin, x + begin, y + begin, scale); });
+}
+
+void add_product(int64_t n, float* x, const float* a, const float* b, float scale) {
+  at::parallel_for(0, n, kParallelGrain, [&](int64_t begin, int64_t end) {
+    add_product_range(end - begin, x + begin, a + begin, b + begin, scale);
+  });
 }
 
 void scale(int64_t n, float* x, float factor) {

@@ -102,8 +102,7 @@ at::Tensor Encoder::scores(const Batch& batch, const std::vector<int32_t>& recor
   return at::mm(at::mul(of_texts, config_.similarity_scale), vectors.narrow(0, texts, candidates).t());
 }
 
-LossReport Encoder::accumulate(const Batch& batch, const AccumulateOptions& options) {
-  check_training(options);
+LossReport Encoder::accumulate_batch(const Batch& batch, const AccumulateOptions& options) {
   check(batch);
   const Targets targets = targets_of(batch);
   if (targets.labels.empty()) return {};

@@ -13,13 +13,15 @@ class Encoder : public TrainableModel {
  public:
   Encoder(const EncoderConfig& config, const ModelOptions& options, const Weights& weights);
 
-  LossReport accumulate(const Batch& batch, const AccumulateOptions& options) override;
   std::vector<double> loss(const Batch& batch, const AbortFlag& abort) override;
   at::Tensor logits(const Batch& batch) override;
   at::Tensor embed(const std::vector<int32_t>& input_ids, const std::vector<int32_t>& input_lengths,
                    const AbortFlag& abort) override;
   std::vector<std::vector<int32_t>> generate(const GenerateOptions& options) override;
   std::vector<double> score_options(const ScoreOptions& options) override;
+
+ protected:
+  LossReport accumulate_batch(const Batch& batch, const AccumulateOptions& options) override;
 
  private:
   // Records with a label, and the candidates that are theirs.

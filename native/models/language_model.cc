@@ -17,8 +17,7 @@ void LanguageModel::Targets::add(int64_t row, int32_t label, size_t record) {
   records.push_back(static_cast<int32_t>(record));
 }
 
-LossReport LanguageModel::accumulate(const Batch& batch, const AccumulateOptions& options) {
-  check_training(options);
+LossReport LanguageModel::accumulate_batch(const Batch& batch, const AccumulateOptions& options) {
   check(batch);
   Targets targets = targets_of(batch);
   if (targets.labels.empty()) return {};

@@ -11,7 +11,6 @@ namespace rkif {
 
 class LanguageModel : public TrainableModel {
  public:
-  LossReport accumulate(const Batch& batch, const AccumulateOptions& options) override;
   std::vector<double> loss(const Batch& batch, const AbortFlag& abort) override;
   at::Tensor logits(const Batch& batch) override;
   at::Tensor embed(const std::vector<int32_t>& input_ids, const std::vector<int32_t>& input_lengths,
@@ -29,6 +28,7 @@ class LanguageModel : public TrainableModel {
 
   LanguageModel(const ModelOptions& options, int64_t vocab_size) : TrainableModel(options), vocab_size_(vocab_size) {}
 
+  LossReport accumulate_batch(const Batch& batch, const AccumulateOptions& options) override;
   // Throws std::invalid_argument for a batch that does not fit the model.
   virtual void check(const Batch& batch) const = 0;
   virtual Targets targets_of(const Batch& batch) const = 0;

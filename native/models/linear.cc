@@ -1,5 +1,6 @@
 #include "models/linear.h"
 
+#include <ATen/ops/abs.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty_like.h>
@@ -43,8 +44,17 @@ at::Tensor adapter_input(const at::Tensor& x, const Dropout& place) {
 at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropout& place, at::Tensor* low_rank) {
   at::Tensor y = base_product(x, layer);
   if (layer.adapter_active()) {
-    at::Tensor h = at::mm(adapter_input(x, place), layer.a.t());
-    y.addmm_(h, layer.b.t(), 1, layer.scale);
+    at::Tensor in = adapter_input(x, place);
+    at::Tensor h = at::mm(in, layer.a.t());
+    if (layer.a_sums.defined()) {
+      at::Tensor out = at::mm(h, layer.b.t());
+      y.add_(out, layer.scale);
+      layer.a_sums.add_(at::sum(at::abs(h), {0}));
+      layer.b_sums.add_(at::sum(out.abs_(), {0}));
+    } else {
+      y.addmm_(h, layer.b.t(), 1, layer.scale);
+    }
+    if (layer.has_frozen()) y.addmm_(at::mm(in, layer.frozen_a.t()), layer.frozen_b.t(), 1, layer.scale);
     if (low_rank) *low_rank = std::move(h);
   }
   return y;
@@ -92,10 +102,12 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       into_a.addmm_(dh.t(), adapter_input(kept.x, kept.place), 1, layer.scale);
       if (needs_x && kept.place.active()) {
         at::Tensor through = at::mm(dh, layer.a);
+        if (layer.has_frozen()) through.addmm_(at::mm(dy, layer.frozen_b), layer.frozen_a);
         kept.place.apply(through, through);
         dx.add_(through, layer.scale);
       } else if (needs_x) {
         dx.addmm_(dh, layer.a, 1, layer.scale);
+        if (layer.has_frozen()) dx.addmm_(at::mm(dy, layer.frozen_b), layer.frozen_a, 1, layer.scale);
       }
     }
     return {dx, {}, {}, {}, {}};
@@ -117,7 +129,9 @@ at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapt
 
 void Linear::merge() {
   at::NoGradGuard no_grad;
-  at::Tensor merged = at::addmm(weight.to(at::kFloat), b, a, 1, scale).to(weight.scalar_type());
+  at::Tensor merged = at::addmm(weight.to(at::kFloat), b, a, 1, scale);
+  if (has_frozen()) merged.addmm_(frozen_b, frozen_a, 1, scale);
+  merged = merged.to(weight.scalar_type());
   original_ = std::move(weight);
   weight = std::move(merged);
 }

@@ -6,8 +6,9 @@
 
 namespace rkif {
 
-// y = W x + bias + scale * B (A dropout(x)). W: [out, in], fp32, bf16 or, with scales, int8; bias: [out] fp32,
-// undefined where there is none; A: [r, in] and B: [out, r], fp32.
+// y = W x + bias + scale * (B (A d) + B_f (A_f d)), d = dropout(x). W: [out, in], fp32, bf16 or, with scales, int8;
+// bias: [out] fp32, undefined where there is none; A: [r, in] and B: [out, r], fp32; A_f and B_f: the same of frozen
+// adapters, side by side along the rank.
 class Linear {
  public:
   at::Tensor weight;
@@ -16,13 +17,19 @@ class Linear {
   at::Tensor a;
   at::Tensor b;
   float scale = 0;
+  at::Tensor frozen_a;  // undefined where there are none
+  at::Tensor frozen_b;
+  // Where they are defined, the sums over rows of |A d|, [r], and |B (A d)|, [out], are added to them.
+  at::Tensor a_sums;
+  at::Tensor b_sums;
 
   bool adapted() const { return a.defined(); }
+  bool has_frozen() const { return frozen_a.defined(); }
   // Whether the adapter's path is to be computed: it is there and not folded into the weight.
   bool adapter_active() const { return a.defined() && !original_.defined(); }
 
-  // Puts W + scale * B A, rounded to W's type, in W's place; the original is kept, not recomputed. For adapted layers
-  // whose weight is not int8.
+  // Puts W + scale * (B A + B_f A_f), rounded to W's type, in W's place; the original is kept, not recomputed. For
+  // adapted layers whose weight is not int8.
   void merge();
   void unmerge();
 

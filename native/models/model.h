@@ -83,7 +83,18 @@ struct AccumulateOptions {
   double loss_scale = 1;  // of the backward pass only
   bool dropout = false;
   DropoutCounters counters;
+  // One for each row of the adapter's tensors, in the order of layout(): the sum over tokens of that output's absolute
+  // value, before the scale, is added. Undefined: not wanted.
+  at::Tensor output_sums;
   AbortFlag abort;
+};
+
+// What keeps an adapter's A apart from those of the frozen ones: see penalties.h.
+struct Orthogonality {
+  enum class Form { kAbsolute, kSquared };
+  double l1 = 0;
+  double l2 = 0;
+  Form form = Form::kAbsolute;
 };
 
 struct LossReport {
@@ -144,7 +155,16 @@ class Model {
   // Unit vectors of texts, [texts, width]. std::invalid_argument likewise.
   virtual at::Tensor embed(const std::vector<int32_t>& input_ids, const std::vector<int32_t>& input_lengths,
                            const AbortFlag&) = 0;
-  // LoRA only: W + scale * B A in place of W, and back to the same bits.
+  // LoRA only, all of the following.
+  // Keeps a copy of the adapter as it is as a part of the model, beside those frozen before.
+  virtual void freeze_adapter() = 0;
+  // The frozen adapters one after another, each laid out as parameters(); and others, or none, in their place.
+  virtual at::Tensor frozen() const = 0;
+  virtual void set_frozen(const at::Tensor& values) = 0;
+  // Penalties: see penalties.h. They add to gradients() and return their value.
+  virtual double add_orthogonality_gradient(const Orthogonality&) = 0;
+  virtual double add_overlap_gradient(double weight) = 0;
+  // W with the adapters folded in in place of W, and back to the same bits.
   virtual void merge_adapter() = 0;
   virtual void unmerge_adapter() = 0;
 

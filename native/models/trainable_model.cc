@@ -1,6 +1,11 @@
 #include "models/trainable_model.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <stdexcept>
+
+#include "models/frozen.h"
+#include "models/penalties.h"
 
 namespace rkif {
 
@@ -15,15 +20,94 @@ void TrainableModel::install(const SlotList& list, WeightReader& reader) {
   gradients_ = flat.gradients();
 }
 
+namespace {
+
+int64_t row_count(const std::vector<TensorLayout>& layout) {
+  int64_t rows = 0;
+  for (const TensorLayout& tensor : layout) rows += tensor.shape[0];
+  return rows;
+}
+
+// For as long as this lives, the layers add up their adapters' outputs.
+class OutputSums {
+ public:
+  OutputSums(const std::vector<Linear*>& layers, const at::Tensor& sums) : layers_(layers) {
+    if (!sums.defined()) return;
+    int64_t row = 0;
+    auto next = [&](int64_t rows) { return sums.narrow(0, (row += rows) - rows, rows); };
+    for (Linear* layer : layers_) {
+      layer->a_sums = next(layer->a.size(0));
+      layer->b_sums = next(layer->b.size(0));
+    }
+  }
+  OutputSums(const OutputSums&) = delete;
+  OutputSums& operator=(const OutputSums&) = delete;
+  ~OutputSums() {
+    for (Linear* layer : layers_) layer->a_sums = layer->b_sums = at::Tensor();
+  }
+
+ private:
+  const std::vector<Linear*>& layers_;
+};
+
+}  // namespace
+
 void TrainableModel::check_training(const AccumulateOptions& options) const {
   if (merged_) {
     throw std::logic_error("the adapter is merged into the base weights: unmerge it before training goes on");
   }
   if (!(options.divisor > 0)) throw std::invalid_argument("the loss divisor must be above 0");
+  if (!options.output_sums.defined()) return;
+  require_adapter();
+  if (options.output_sums.numel() != row_count(layout_)) {
+    throw std::invalid_argument("output sums: room for " + std::to_string(options.output_sums.numel()) +
+                                ", expected one for each of the adapter's " + std::to_string(row_count(layout_)) +
+                                " rows");
+  }
+}
+
+void TrainableModel::require_adapter() const {
+  if (options_.full) throw std::logic_error("there is no adapter: every weight of this model trains");
+}
+
+LossReport TrainableModel::accumulate(const Batch& batch, const AccumulateOptions& options) {
+  check_training(options);
+  OutputSums adding_up(adapted_, options.output_sums);
+  return accumulate_batch(batch, options);
+}
+
+void TrainableModel::freeze_adapter() {
+  require_adapter();
+  at::NoGradGuard no_grad;
+  freeze_adapters(adapted_);
+}
+
+at::Tensor TrainableModel::frozen() const { return frozen_values(adapted_); }
+
+void TrainableModel::set_frozen(const at::Tensor& values) {
+  require_adapter();
+  at::NoGradGuard no_grad;
+  set_frozen_values(adapted_, values);
+}
+
+double TrainableModel::add_orthogonality_gradient(const Orthogonality& penalty) {
+  require_adapter();
+  at::NoGradGuard no_grad;
+  double value = 0;
+  for (const Linear* layer : adapted_) value += rkif::add_orthogonality_gradient(*layer, penalty);
+  return value;
+}
+
+double TrainableModel::add_overlap_gradient(double weight) {
+  require_adapter();
+  at::NoGradGuard no_grad;
+  double value = 0;
+  for (const Linear* layer : adapted_) value += rkif::add_overlap_gradient(*layer, weight);
+  return value;
 }
 
 void TrainableModel::merge_adapter() {
-  if (options_.full) throw std::logic_error("there is no adapter to merge: every weight of this model trains");
+  require_adapter();
   if (options_.base_type == BaseType::kInt8) {
     throw std::logic_error("an int8 base cannot take the adapter in: its values are too coarse; leave it unmerged");
   }

@@ -9,6 +9,12 @@ namespace rkif {
 
 class TrainableModel : public Model {
  public:
+  LossReport accumulate(const Batch& batch, const AccumulateOptions& options) final;
+  void freeze_adapter() override;
+  at::Tensor frozen() const override;
+  void set_frozen(const at::Tensor& values) override;
+  double add_orthogonality_gradient(const Orthogonality& penalty) override;
+  double add_overlap_gradient(double weight) override;
   void merge_adapter() override;
   void unmerge_adapter() override;
 
@@ -16,8 +22,8 @@ class TrainableModel : public Model {
   explicit TrainableModel(const ModelOptions& options) : options_(options) {}
   // Fills the slots and the flat vectors. The model then takes what else it needs of `reader` and finishes it.
   void install(const SlotList& list, WeightReader& reader);
-  // What accumulate() refuses whatever the batch.
-  void check_training(const AccumulateOptions& options) const;
+  // accumulate() of a family: the options are checked.
+  virtual LossReport accumulate_batch(const Batch& batch, const AccumulateOptions& options) = 0;
   // The rate of dropout in place of the configuration's, where the options give one.
   double base_rate(double of_config) const { return options_.base_dropout < 0 ? of_config : options_.base_dropout; }
   double adapter_rate() const { return options_.full ? 0 : options_.adapter_dropout; }
@@ -25,7 +31,11 @@ class TrainableModel : public Model {
   ModelOptions options_;
 
  private:
-  std::vector<Linear*> adapted_;
+  void check_training(const AccumulateOptions& options) const;
+  // Throws where every weight trains.
+  void require_adapter() const;
+
+  std::vector<Linear*> adapted_;  // in the order of layout_, which has an A and a B of each
   bool merged_ = false;
 };
 

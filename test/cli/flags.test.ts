@@ -35,6 +35,7 @@ describe("flags", () => {
       options("--target-modules", "all-linear", "--rank-pattern", '{"layer.0": 4}', "--order", "4"),
     ).to.deep.equal({ targetModules: "all-linear", rankPattern: { "layer.0": 4 }, order: "4" });
     expect(options("--target-modules", "q")).to.deep.equal({ targetModules: ["q"] });
+    expect(options("--replay-days", "1,2.5")).to.deep.equal({ replayDays: [1, 2.5] });
     expect(options("--target-modules", "none")).to.deep.equal({ targetModules: null });
     expect(() => options("--rank-pattern", "q=4")).to.throw(
       '--rank-pattern is "q=4"; expected a JSON object',

@@ -51,6 +51,30 @@ describe("rkif train", function () {
     expect((JSON.parse(added.stdout) as { tasks: string[] }).tasks).to.deep.equal(order.split(","));
   });
 
+  it("learns all tasks at once with the multi-task method, also where it was interrupted", async () => {
+    const { innerSteps: _, outerSteps: __, ...shared } = options;
+    const flags = asFlags({ ...shared, method: "multi-task", data: at("data"), order });
+    const alone = await rkif(["train", at("together"), "--json", ...flags]);
+    expect(alone.code, alone.stderr).to.equal(0);
+    const { tasks, R, OP } = JSON.parse(alone.stdout) as { tasks: string[]; R: unknown[][]; OP: number };
+    expect(tasks).to.deep.equal(order.split(","));
+    expect(R.slice(0, 2)).to.deep.equal([Array(3).fill(null), Array(3).fill(null)]);
+    expect(OP).to.be.a("number");
+
+    const stopped = await rkif(["train", at("together-cut"), ...flags], { onStderr: interruptOnce() });
+    expect(stopped.stderr).to.include("goes on with the same command");
+    const goneOn = await rkif(["train", at("together-cut")]);
+    expect(goneOn.code, goneOn.stderr).to.equal(0);
+    expect(differences(await results(at("together-cut")), await results(at("together")))).to.deep.equal([]);
+
+    await writeTasks(at("further"), smallTasks(4).slice(3));
+    const added = await rkif(["train", at("together"), "--add", at("further")]);
+    expect(added.code).to.not.equal(0);
+    expect(added.stderr).to.include(
+      "method multi-task learns all tasks at once and has learned guild, mood, cargo",
+    );
+  });
+
   it("goes on with an interrupted --add by the same command, and says so to another", async () => {
     const [guild, cargo, mood] = smallTasks(3);
     await writeTasks(at("two"), [guild!, mood!]);

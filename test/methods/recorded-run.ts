@@ -7,9 +7,15 @@ import type {
   Run,
   StepRequest,
   StepResult,
+  TrainingRecord,
 } from "../../lib/methods/run.js";
 import { createVector, score } from "../../lib/models/kernels.js";
-import type { ImportanceOptions, Vector } from "../../lib/native/contract.js";
+import type {
+  ImportanceOptions,
+  OrthogonalityOptions,
+  TensorLayout,
+  Vector,
+} from "../../lib/native/contract.js";
 
 export interface RecordedStep {
   loop: number;
@@ -23,26 +29,39 @@ export interface RecordedStep {
   batch: number;
 }
 
+/** An adapter of rank 2 on one layer of 2 inputs and 3 outputs. */
+const tensors: readonly TensorLayout[] = [
+  { name: "base_model.model.q.lora_A.weight", shape: [2, 2], offset: 0 },
+  { name: "base_model.model.q.lora_B.weight", shape: [3, 2], offset: 4 },
+];
 const LENGTH = 10;
 
 /** A run that only writes down what a method asks for. A step moves every parameter by `move`. */
 export class RecordedRun implements Run {
   readonly task: Run["task"] = { index: 1, name: "task" };
-  readonly learningRate = 0.01;
-  readonly warmupSteps = 4;
+  readonly learningRate: number = 0.01;
+  readonly warmupSteps: number = 4;
   readonly parameters: Vector = createVector(LENGTH);
-  readonly tensorLengths: readonly number[] = [LENGTH];
+  readonly gradients: Vector = createVector(LENGTH);
+  readonly tensors: readonly TensorLayout[] = tensors;
+  readonly taskRecords: readonly TrainingRecord[] = [];
+  /** What stands for the backward pass of a step: may fill `gradients` and the request's `outputSums`. */
+  backward: (request: StepRequest) => void = () => undefined;
+  frozenAdapters = 0;
+  /** Penalties by adapters that were asked for, in order. */
+  readonly penalties: (OrthogonalityOptions | { overlap: number })[] = [];
   readonly steps: RecordedStep[] = [];
   readonly cycles: CycleReport[] = [];
   readonly resets: string[] = [];
   readonly optimizers = new Set<string>();
   saved: { [key: string]: Json } | undefined;
+  kept: { [key: string]: Json } | undefined;
   readonly #vectors = new Map<string, Vector>();
   readonly #names = new Map<Importance, string>();
 
   constructor(
     readonly planned: { task: number; withMemory: number; memory: number },
-    readonly move: (run: RecordedRun) => void = () => undefined,
+    public move: (run: RecordedRun) => void = () => undefined,
   ) {}
 
   get memorySize(): number {
@@ -55,6 +74,36 @@ export class RecordedRun implements Run {
 
   memoryBatches(): Batches {
     return batches(2000, Infinity);
+  }
+
+  keptVector(name: string): Vector {
+    return this.vector(`kept ${name}`);
+  }
+
+  keptState<T extends { [key: string]: Json }>(initial: T): T {
+    return (this.kept ??= initial) as T;
+  }
+
+  freezeAdapter(): void {
+    this.frozenAdapters++;
+  }
+
+  addOrthogonalityGradient(options: OrthogonalityOptions): Promise<number> {
+    this.penalties.push(options);
+    return Promise.resolve(1);
+  }
+
+  addOverlapGradient(overlap: number): Promise<number> {
+    this.penalties.push({ overlap });
+    return Promise.resolve(1);
+  }
+
+  gradientOf(): Promise<number> {
+    return Promise.resolve(1);
+  }
+
+  lossOf(): Promise<number> {
+    return Promise.resolve(1);
   }
 
   state<T extends { [key: string]: Json }>(initial: T): T {
@@ -87,7 +136,7 @@ export class RecordedRun implements Run {
     return importance;
   }
 
-  step(request: StepRequest): Promise<StepResult> {
+  async step(request: StepRequest): Promise<StepResult> {
     const { loop, step, optimizer, learningRate, lossScale, importance, batch } = request;
     this.steps.push({
       ...{ loop, step, optimizer: optimizer.name, learningRate, lossScale },
@@ -95,8 +144,10 @@ export class RecordedRun implements Run {
       reads: importance?.reads,
       batch: batch[0]!.key,
     });
+    this.backward(request);
+    await request.penalty?.(this.gradients);
     this.move(this);
-    return Promise.resolve({ loss: 1, gradNorm: 1, applied: true });
+    return { loss: 1, gradNorm: 1, applied: true };
   }
 
   cycle(report: CycleReport): Promise<void> {

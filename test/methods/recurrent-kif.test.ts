@@ -93,6 +93,79 @@ describe("recurrent-kif", () => {
     }
   });
 
+  it("measures importance in the first cycle alone, in its static form", async () => {
+    const run = new RecordedRun(planned);
+    await recurrentKif.learn(run, optionsOf("static-importance"));
+    const measured = run.steps.map(({ importance }) => importance ?? "-");
+    expect(measured).to.deep.equal([
+      ...[...Array<string>(8).fill("in"), ...Array<string>(4).fill("out")],
+      ...Array<string>(12 + 6).fill("-"),
+    ]);
+    expect(run.resets).to.deep.equal(["in before step 0"]);
+    expect(run.cycles.map(({ cycle }) => cycle)).to.deep.equal([0, 1]);
+  });
+
+  it("trains a whole task, then makes all outer steps, then fuses once, in the form of one global merge", async () => {
+    const run = new RecordedRun(planned);
+    await recurrentKif.learn(run, optionsOf("global-merge"));
+    // 22 steps would be 2 cycles with 4 outer steps each.
+    expect(run.steps.map(({ loop }) => loop)).to.deep.equal([
+      ...Array<number>(22).fill(0),
+      ...Array<number>(8).fill(1),
+    ]);
+    expect(run.cycles.map(({ cycle, cycles }) => [cycle, cycles])).to.deep.equal([[0, 1]]);
+    for (const { loop, step, learningRate } of run.steps)
+      expect(learningRate).to.be.closeTo(
+        loop === 0 ? rate(step, 0.01, 4, 22) : rate(step, 1e-3, 4, 8),
+        1e-15,
+      );
+    const short = new RecordedRun({ task: 7, withMemory: 8, memory: 5 });
+    await recurrentKif.learn(short, optionsOf("global-merge"));
+    expect([short.steps.length, short.cycles]).to.deep.equal([7, []]);
+  });
+
+  describe("fuses as its ablations have it", () => {
+    // The inner loop moves every parameter by 3, the outer one by 2; scores are set so that the inner mask has elements 0-1, the outer 1-2.
+    async function fusedBy(preset: string, more: object = {}): Promise<number[]> {
+      const run = new RecordedRun({ task: 3, withMemory: 4, memory: 5 }, (self) => {
+        self.parameters.addScaled(self.vector("one"), 1);
+        for (const [name, scores] of Object.entries({ in: [9, 8, 1, 1], out: [1, 8, 9, 1] })) {
+          const values = Float32Array.from({ length: self.parameters.length }, (_, i) => scores[i] ?? 0);
+          self.vector(`${name}.importance`).set(values);
+          self.vector(`${name}.uncertainty`).fill(1);
+        }
+      });
+      run.vector("one").fill(1);
+      const options = { innerSteps: 3, outerSteps: 2, keepFraction: 0.2, selectBy: "top-k", ...more };
+      await recurrentKif.learn(run, optionsOf(preset, options));
+      return [...(await run.parameters.read())];
+    }
+    const rest = (value: number): number[] => Array<number>(6).fill(value);
+
+    it("the paper's form, for comparison", async () => {
+      expect(await fusedBy("paper")).to.deep.equal([3, 5, 2, 0, ...rest(0)]);
+    });
+    it("the shared region is not updated", async () => {
+      expect(await fusedBy("no-shared")).to.deep.equal([3, 0, 2, 0, ...rest(0)]);
+    });
+    it("without identification everything is averaged", async () => {
+      expect(await fusedBy("no-identification")).to.deep.equal([2.5, 2.5, 2.5, 2.5, ...rest(2.5)]);
+    });
+    it("by tensor each keeps its share of elements", async () => {
+      // Of A's four elements one in four, of B's six one or two: all their scores are equal, and the first go before.
+      const fused = await fusedBy("per-tensor", { keepFraction: 0.25 });
+      expect(fused.slice(0, 4)).to.deep.equal([3, 0, 2, 0]);
+      expect(fused.slice(4)).to.deep.equal([5, 5, 0, 0, 0, 0]);
+    });
+    it("by a softmax of scores where adaptive", async () => {
+      // Scores 9 and 1 of 0..9: in and out weigh e^1 and e^(1/9).
+      const [first, second] = await fusedBy("adaptive");
+      const share = 1 / (1 + Math.exp(1 / 9 - 1));
+      expect(first).to.be.closeTo(3 * share + 2 * (1 - share), 1e-6);
+      expect(second).to.be.closeTo(2.5, 1e-6);
+    });
+  });
+
   it("has no cycle where the task is shorter than one", async () => {
     const run = new RecordedRun({ task: 7, withMemory: 8, memory: 5 });
     await recurrentKif.learn(run, optionsOf("paper"));

@@ -28,16 +28,20 @@ TEST("parallel: the body of a parallel loop runs on two threads at a time") {
   });
 }
 
-TEST("vector_ops: difference, product, add_scaled and scale equal a plain loop, also in place") {
+TEST("vector_ops: difference, product, add_scaled, add_product and scale equal a plain loop, also in place") {
   for (int64_t n : lengths()) {
     const std::vector<float> a = normal(n, 1), b = normal(n, 2);
     std::vector<float> difference_expected(n), product_expected(n), sum_expected(n), scaled_expected(n);
+    std::vector<float> quadratic_expected(n);
     for (int64_t i = 0; i < n; ++i) {
       difference_expected[i] = a[i] - b[i];
       product_expected[i] = a[i] * b[i];
       // The product is rounded before the addition.
       volatile float part = 0.3f * b[i];
       sum_expected[i] = a[i] + part;
+      volatile float scaled = 0.3f * a[i];
+      volatile float both = scaled * b[i];
+      quadratic_expected[i] = a[i] + both;
       scaled_expected[i] = a[i] * 0.3f;
     }
     std::vector<float> out(n);
@@ -54,6 +58,12 @@ TEST("vector_ops: difference, product, add_scaled and scale equal a plain loop, 
     out = a;
     add_scaled(n, out.data(), b.data(), 0.3f);
     CHECK(same_bits(out, sum_expected));
+    out = a;
+    add_product(n, out.data(), a.data(), b.data(), 0.3f);
+    CHECK(same_bits(out, quadratic_expected));
+    out = a;
+    add_product(n, out.data(), out.data(), b.data(), 0.3f);
+    CHECK(same_bits(out, quadratic_expected));
     out = a;
     scale(n, out.data(), 0.3f);
     CHECK(same_bits(out, scaled_expected));

@@ -89,6 +89,14 @@ describe("misuse", () => {
     refusedEach(notVectors, "setDifference: a", (x) => call(v, "setDifference", x, other));
     refusedEach(notVectors, "setDifference: b", (x) => call(v, "setDifference", other, x));
     refusedEach(notNumbers, "addScaled: scale", (x) => call(v, "addScaled", other, x));
+    refusedEach(notVectors, "addProduct: a", (x) => call(v, "addProduct", x, other, 1));
+    refusedEach(notVectors, "addProduct: b", (x) => call(v, "addProduct", other, x, 1));
+    refusedEach(notNumbers, "addProduct: scale", (x) => call(v, "addProduct", other, other, x));
+    refused(
+      () => v.addProduct(other, short, 1),
+      "INVALID_ARGUMENT",
+      "addProduct: b has 1 elements, expected 3",
+    );
     refusedEach(notNumbers, "scale: factor", (x) => call(v, "scale", x));
     refusedEach(notNumbers, "fill: value", (x) => call(v, "fill", x));
     const notValues: [string, unknown][] = [

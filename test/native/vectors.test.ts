@@ -75,6 +75,17 @@ describe("vectors", () => {
     expect(await read(twice)).to.deep.equal([3, 6, 12]);
   });
 
+  it("addProduct rounds the factor, both products and the sum, and may read the vector itself", async () => {
+    const v = vector([0.3, 1, -2, 3, 0.1, 1e-30]);
+    const before = await read(v);
+    v.addProduct(vector(a), vector(b), 0.3);
+    const product = a.map((x, i) => fround(fround(fround(0.3) * x) * b[i]!));
+    expect(await read(v)).to.deep.equal(before.map((x, i) => fround(x + product[i]!)));
+    const self = vector([1, 2, 4]);
+    self.addProduct(self, self, 0.5);
+    expect(await read(self)).to.deep.equal([1.5, 4, 12]);
+  });
+
   it("scale", async () => {
     const v = vector(a);
     v.scale(-0.7);

@@ -175,6 +175,32 @@ describe("PEFT and transformers", function () {
           trained.model.dispose();
         }
       });
+
+      it("adapters frozen here and the one that trains beside them are one adapter there", async () => {
+        const trained = await loadModel({
+          model: made.base,
+          adapter: made.adapter,
+          trainable: { kind: "none" },
+          baseDropout: 0,
+        });
+        try {
+          for (let frozen = 0; frozen < 2; frozen++) {
+            trained.model.freezeAdapter();
+            await train(trained);
+          }
+          const adapter = join(made.folder, "joined");
+          await saveTrained(trained, adapter, { baseName: made.base });
+          const answer = await program.request<Answer>({ task: "adapter", ...made.request, adapter });
+          const logits = await trained.model.logits(batchOf(modelCase.family));
+          expect(off(logits, answer.logits)).to.be.below(tolerance);
+          expect(await generate(trained)).to.deep.equal(answer.tokens);
+          trained.model.setFrozen(null);
+          const alone = await trained.model.logits(batchOf(modelCase.family));
+          expect(off(alone, answer.logits), "the frozen ones do something").to.be.above(1e-2);
+        } finally {
+          trained.model.dispose();
+        }
+      });
     });
   }
 });

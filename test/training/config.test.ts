@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { z } from "zod";
 import { methods } from "../../lib/methods/registry.js";
 import {
+  allOptions,
   configDifferences,
   configJsonSchema,
   mergedConfig,
@@ -48,6 +49,20 @@ describe("the configuration", () => {
     expect(resolveConfig({})).to.include({
       ...{ targetModules: null, sourceTokens: null, promptTemplate: null, evaluateBy: null, adapter: null },
     });
+  });
+
+  it("has options that several methods share only where they mean the same", () => {
+    const shapes = [...methods.values()].flatMap(({ options }) => Object.entries(options.shape));
+    const typeOf = (schema: unknown): unknown => ({ ...z.toJSONSchema(schema as z.ZodType, { io: "input" }), description: "" }); // prettier-ignore
+    for (const { name, methods: owners } of allOptions()) {
+      const same = shapes.filter(([other]) => other === name).map(([, schema]) => typeOf(schema));
+      expect(same.length, name).to.equal(owners?.length ?? 0);
+      for (const schema of same) expect(schema, name).to.deep.equal(same[0]);
+    }
+    expect(allOptions().find(({ name }) => name === "outerLearningRate")?.methods).to.deep.equal([
+      "recurrent-kif",
+      "aim-merging",
+    ]);
   });
 
   it("is the paper's by default: the preset changes nothing", () => {
@@ -136,7 +151,12 @@ describe("the configuration", () => {
 });
 
 describe("a run begun when there was T5 alone", () => {
-  const old = resolveConfig({ targetModules: ["q", "v"], sourceTokens: 1024, evaluateBy: "generate" });
+  const old = resolveConfig({
+    targetModules: ["q", "v"],
+    sourceTokens: 1024,
+    evaluateBy: "generate",
+    metric: "exact-match",
+  });
 
   it("goes on with the options that were its defaults, given or not", () => {
     const today = resolveConfig({ threads: 1 });
@@ -146,8 +166,18 @@ describe("a run begun when there was T5 alone", () => {
   });
 
   it("does not go on with others", () => {
-    const other = resolveConfig({ targetModules: ["q"], evaluateBy: "score", sourceTokens: 256 });
-    expect(configDifferences(old, other)).to.deep.equal(["evaluateBy", "sourceTokens", "targetModules"]);
+    const other = resolveConfig({
+      targetModules: ["q"],
+      evaluateBy: "score",
+      sourceTokens: 256,
+      metric: "rouge-l",
+    });
+    expect(configDifferences(old, other)).to.deep.equal([
+      "evaluateBy",
+      "metric",
+      "sourceTokens",
+      "targetModules",
+    ]);
     expect(configDifferences(resolveConfig({ evaluateBy: "score" }), resolveConfig({}))).to.deep.equal([
       "evaluateBy",
     ]);

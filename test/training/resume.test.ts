@@ -1,9 +1,13 @@
 import { expect } from "chai";
 import { join } from "node:path";
 import { isAborted } from "../../lib/errors.js";
+import { createVector } from "../../lib/models/kernels.js";
+import type { Vector } from "../../lib/native/contract.js";
 import type { ConfigInput } from "../../lib/training/config.js";
 import type { LearnerEvent } from "../../lib/training/events.js";
 import { Learner } from "../../lib/training/learner.js";
+import { openState, saveState } from "../../lib/training/run-state.js";
+import type { RunCounters } from "../../lib/training/run-store.js";
 import {
   differences,
   learnAll,
@@ -73,6 +77,44 @@ const recurrent: Stop[] = [
   evaluating(second),
 ];
 
+// A day of 4 steps and rounds of 3; the first falls due with the day.
+const replayed: Stop[] = [
+  step(first, 0, 15),
+  step(second, 0, 0),
+  step(second, 0, 3),
+  step(second, 1, 0),
+  step(second, 1, 2),
+  atOnce,
+  step(second, 0, 6),
+  step(second, 0, 15),
+  evaluating(second),
+];
+// Merges every 3 steps: each time an inner step is followed by a look at the memory.
+const merged: Stop[] = [
+  step(first, 0, 4),
+  step(second, 0, 0),
+  step(second, 0, 1),
+  step(second, 0, 2),
+  step(second, 1, 1),
+  step(second, 1, 2),
+  atOnce,
+  step(second, 0, 4),
+  step(second, 1, 7),
+  step(second, 0, 15),
+];
+const all = "2 tasks together";
+// 32 steps, on the records of both.
+const together: Stop[] = [
+  evaluating(first),
+  evaluating(second),
+  step(all, 0, 0),
+  step(all, 0, 1),
+  atOnce,
+  step(all, 0, 17),
+  event("task-end", all),
+  evaluating(second),
+];
+
 interface Case {
   name: string;
   options: ConfigInput;
@@ -92,6 +134,30 @@ const cases: Case[] = [
     name: "recurrent-kif, published-code",
     options: { method: "recurrent-kif", preset: "published-code", devEvery: 3, ...cycles },
     stops: recurrent,
+  },
+  {
+    name: "recurrent-kif, static importance",
+    options: { method: "recurrent-kif", preset: "static-importance", ...cycles },
+    stops: recurrent,
+  },
+  { name: "per-task", options: { method: "per-task" }, stops: plain },
+  { name: "multi-task", options: { method: "multi-task" }, stops: together },
+  { name: "ewc", options: { method: "ewc", ewcStrength: 100, fisherRecords: 20 }, stops: plain },
+  { name: "o-lora", options: { method: "o-lora", adapterNormWeights: [0.1] }, stops: plain },
+  { name: "migu", options: { method: "migu", microBatchSize: 3 }, stops: plain },
+  { name: "ella", options: { method: "ella", overlapWeight: 1e4, selectBestOnDev: true }, stops: plain },
+  { name: "tasl", options: { method: "tasl" }, stops: plain },
+  { name: "tasl by rank", options: { method: "tasl", preset: "lora", selectBestOnDev: true }, stops: plain },
+  { name: "slao", options: { method: "slao" }, stops: plain },
+  {
+    name: "forever",
+    options: { method: "forever", daySteps: 4, replayRoundSteps: 3, anchorWeight: 0.1 },
+    stops: replayed,
+  },
+  {
+    name: "aim-merging",
+    options: { method: "aim-merging", firstInterval: 3, forgettingRatio: 0.5 },
+    stops: merged,
   },
 ];
 
@@ -125,10 +191,35 @@ describe("a run that is interrupted and goes on", function () {
     });
   }
 
+  it("goes on where an earlier version, which kept nothing over tasks and learned none together, left it", async () => {
+    const tasks = smallTasks(2);
+    const input = settings(model, { method: "sequential" });
+    await learnAll(join(folder.path, "never-left"), input, tasks);
+    const run = join(folder.path, "left");
+    await learnInterrupted({ ...input, run }, [step(second, 0, 7)], false, 1);
+    const state = join(run, "state.safetensors");
+    const saved = await openState(state);
+    const { kept, current, ...counters } = saved.counters as RunCounters;
+    expect([kept, current?.tasks]).to.deep.equal([null, null]);
+    const { tasks: _, ...earlier } = current!;
+    const vectors = new Map<string, Vector>();
+    for (const name of saved.names) {
+      const vector = createVector(saved.lengthOf(name));
+      saved.readInto(name, vector);
+      vectors.set(name, vector);
+    }
+    await saveState(state, { counters: { ...counters, current: earlier }, vectors });
+    saved.dispose();
+    await learnAll(run, input, tasks);
+    expect(differences(await results(run), await results(join(folder.path, "never-left")))).to.deep.equal([]);
+  });
+
+  /** @param most stops after which the run is left */
   async function learnInterrupted(
     input: ConfigInput & { run: string },
     stops: readonly Stop[],
     fresh: boolean,
+    most: number = Infinity,
   ): Promise<string[]> {
     const reached: string[] = [];
     let controller = new AbortController();
@@ -137,24 +228,23 @@ describe("a run that is interrupted and goes on", function () {
     };
     let learner = await Learner.create(input, { onEvent });
     try {
-      for (const task of smallTasks(2)) {
-        while (!learner.tasks.includes(task.name)) {
-          controller = new AbortController();
-          if (stops[reached.length] === atOnce) controller.abort();
-          try {
-            await learner.learn(task, { signal: controller.signal });
-            expect(controller.signal.aborted, "an abort without effect").to.equal(false);
-          } catch (error) {
-            if (!isAborted(error)) throw error;
-            expect(learner.unfinished).to.equal(task.name);
-            reached.push(stops[reached.length]!.at);
-            if (!fresh) continue;
-            await learner.dispose();
-            learner =
-              reached.length % 2 === 0
-                ? await Learner.open(input.run, { onEvent })
-                : await Learner.create(input, { onEvent });
-          }
+      const tasks = smallTasks(2);
+      while (learner.tasks.length < tasks.length && reached.length < most) {
+        controller = new AbortController();
+        if (stops[reached.length] === atOnce) controller.abort();
+        try {
+          await learner.learnAll(tasks, { signal: controller.signal });
+          expect(controller.signal.aborted, "an abort without effect").to.equal(false);
+        } catch (error) {
+          if (!isAborted(error)) throw error;
+          expect(learner.unfinished).to.equal(tasks[learner.tasks.length]!.name);
+          reached.push(stops[reached.length]!.at);
+          if (!fresh) continue;
+          await learner.dispose();
+          learner =
+            reached.length % 2 === 0
+              ? await Learner.open(input.run, { onEvent })
+              : await Learner.create(input, { onEvent });
         }
       }
     } finally {

@@ -26,7 +26,7 @@ describe("a run folder", function () {
     const run = at("run");
     const events = await learnAll(run, settings(model, { innerSteps: 3, outerSteps: 2 }), smallTasks(2));
     expect((await readdir(run)).sort()).to.deep.equal(
-      ["adapter", "adapters", "config.json", "matrix.json", "metrics.jsonl", "state.safetensors", "tasks"], // prettier-ignore
+      ["adapter", "adapters", "config.json", "layout.json", "matrix.json", "metrics.jsonl", "predictions", "state.safetensors", "tasks"], // prettier-ignore
     );
     expect((await readdir(join(run, "adapters"))).sort()).to.deep.equal(["01-guild", "02-cargo"]);
     const config = JSON.parse(await readFile(join(run, "config.json"), "utf8")) as object;

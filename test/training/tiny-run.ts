@@ -70,7 +70,7 @@ export async function learnAll(
   const events: LearnerEvent[] = [];
   const learner = await Learner.create({ ...input, run }, { onEvent: (event) => events.push(event) });
   try {
-    for (const task of tasks) await learner.learn(task);
+    await learner.learnAll(tasks);
   } finally {
     await learner.dispose();
   }
@@ -79,8 +79,8 @@ export async function learnAll(
 
 /** The files that must not depend on how often a run was interrupted, by name, as bytes. */
 export async function results(run: string): Promise<Map<string, Buffer>> {
-  const files = ["matrix.json", "metrics.jsonl"];
-  for (const folder of ["adapter", "adapters", "tasks"]) {
+  const files = ["matrix.json", "metrics.jsonl", "layout.json"];
+  for (const folder of ["adapter", "adapters", "predictions", "tasks"]) {
     for (const entry of await readdir(join(run, folder), { recursive: true, withFileTypes: true })) {
       if (entry.isFile()) files.push(join(entry.parentPath, entry.name).slice(run.length + 1));
     }
