@@ -13,7 +13,11 @@ describe("rkif report", () => {
   it("writes report.html into the folder, or where it is asked to, and says where", async () => {
     const run = await makeRun(join(root, "run"));
     const { code, stdout, stderr } = await rkif(["report", run]);
-    expect({ code, stdout, stderr }).to.deep.equal({ code: 0, stdout: "", stderr: `wrote ${join(run, "report.html")}\n` });
+    expect({ code, stdout, stderr }).to.deep.equal({
+      code: 0,
+      stdout: "",
+      stderr: `wrote ${join(run, "report.html")}\n`,
+    });
     const page = await readFile(join(run, "report.html"), "utf8");
     expect(page).to.match(/^<!doctype html>/);
     expect((await rkif(["report", run, "--out", "a/b.html"], { cwd: root })).code).to.equal(0);
@@ -26,7 +30,11 @@ describe("rkif report", () => {
     expect(code).to.equal(0);
     const figures = JSON.parse(stdout) as { format: number; title: string };
     expect(figures).to.include({ format: 1, title: "figures" });
-    expect(await readdir(join(root, "csv"))).to.include.members(["accuracy.csv", "comparison.csv", "masks.csv"]);
+    expect(await readdir(join(root, "csv"))).to.include.members([
+      "accuracy.csv",
+      "comparison.csv",
+      "masks.csv",
+    ]);
     expect(await readdir(run)).to.not.include("report.html");
   });
 
