@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { chromium, type Browser, type Page } from "playwright-core";
+import type { AxeResults } from "axe-core";
 import { createReport } from "../../lib/report/report.js";
 import { makeBench } from "./made-bench.js";
 
@@ -76,18 +77,18 @@ const skipped = executable === undefined ? " (skipped: no Chromium on the PATH)"
           expect(box!.width, "width").to.be.above(90);
           expect(box!.height, "height").to.be.above(30);
         }
-        const unnamed = await page.locator("svg").evaluateAll((all) => all.filter((svg) => !svg.hasAttribute("aria-label") && !svg.querySelector("title")?.textContent).length); // prettier-ignore
+        const unnamed = await page.evaluate(
+          "[...document.querySelectorAll('svg')].filter((svg) => !svg.ariaLabel && !svg.querySelector('title')?.textContent).length",
+        );
         expect(unnamed).to.equal(0);
       });
 
       it(`passes axe with everything unfolded, ${colorScheme}`, async () => {
         // The page's own policy lets no script in, and so not this one.
         const { page } = await opened({ colorScheme, bypassCSP: true });
-        await page
-          .locator("details")
-          .evaluateAll((all) => all.forEach((each) => each.setAttribute("open", "")));
+        await page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))");
         await page.addScriptTag({ content: await readFile(axe, "utf8") });
-        const found = (await page.evaluate("axe.run()")) as { violations: { id: string; nodes: { html: string }[] }[]; passes: { id: string }[] }; // prettier-ignore
+        const found = await page.evaluate<AxeResults>("axe.run()");
         expect(found.violations.map(({ id, nodes }) => `${id}: ${nodes[0]!.html}`)).to.deep.equal([]);
         expect(found.passes.map(({ id }) => id)).to.include.members([
           "color-contrast",
@@ -106,11 +107,9 @@ const skipped = executable === undefined ? " (skipped: no Chromium on the PATH)"
       const stops = new Set<string>();
       for (let i = 0; i < 12; i++) {
         await page.keyboard.press("Tab");
-        const style = (await page.evaluate(
-          "getComputedStyle(document.activeElement).outlineStyle",
-        )) as string;
+        const style = await page.evaluate<string>("getComputedStyle(document.activeElement).outlineStyle");
         expect(style, "no outline on what has the focus").to.equal("solid");
-        stops.add((await page.evaluate("document.activeElement.tagName")) as string);
+        stops.add(await page.evaluate<string>("document.activeElement.tagName"));
       }
       expect([...stops]).to.include("DIV");
     });

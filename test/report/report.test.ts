@@ -185,6 +185,31 @@ describe("a report", () => {
     expect(parsed((await createReport(run)).html()).errors).to.deep.equal([]);
   });
 
+  it("shows tasks that were learned together, which have a last row alone", async () => {
+    const run = await makeRun(at("together"), { method: "multi-task" });
+    const folder = new RunFolder(run);
+    const nothing = [null, null, null];
+    const matrix = {
+      tasks: ["north", "south", "west"],
+      R: [nothing, nothing, [80, 90, 100]],
+      baseline: nothing,
+    };
+    await writeFile(folder.matrix, JSON.stringify(matrix));
+    await writeFile(
+      folder.metrics,
+      `${JSON.stringify({ event: "task-start", task: "3 tasks together", index: 0 })}\n`,
+    );
+    for (const name of ["01-north", "02-south"])
+      await rm(join(run, "predictions", name), { recursive: true });
+    const report = await createReport(run);
+    const { notes, variants, comparisons } = report.figures;
+    expect(notes).to.deep.equal([]);
+    expect(comparisons[0]!.lines[0]).to.deep.include({ learned: 3, BWT: { mean: null, deviation: null } });
+    expect(comparisons[0]!.lines[0]!.OP.mean).to.equal(90);
+    expect(variants[0]!.answers[0]).to.deep.include({ kept: null, lost: null, belongs: { right: 8, own: 0, others: [0, 0, 2], none: 0 } }); // prettier-ignore
+    expect(report.html()).to.include("after west").and.not.include("after south");
+  });
+
   it("compares runs that are as far, and says which are behind", async () => {
     await makeRun(at("behind/a-1"), { seed: 1 });
     await makeRun(at("behind/a-2"), { seed: 2, learned: 1 });

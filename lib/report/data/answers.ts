@@ -19,10 +19,10 @@ export interface AnswerExample {
 export interface TaskAnswers {
   task: string;
   records: number;
-  /** Right in turn and now; right in turn only; right now only. */
-  kept: number;
-  lost: number;
-  gained: number;
+  /** Right in turn and now; right in turn only; right now only. Null for tasks learned together, which had no turn. */
+  kept: number | null;
+  lost: number | null;
+  gained: number | null;
   /** A few of them, at most {@link examplesKept} of each. */
   examples: { lost: AnswerExample[]; kept: AnswerExample[] };
   /** Where the answers now belong. */
@@ -68,8 +68,11 @@ export async function readAnswers(
     if (task === null) continue;
     const after = (i: number): string =>
       folder.predictions({ index: i, name: learned[i]! }, { index, name: task.name });
-    if (!existsSync(after(index)) || !existsSync(after(last))) continue;
-    const answers = { inTurn: await readPredictions(after(index)), now: await readPredictions(after(last)) };
+    if (!existsSync(after(last))) continue;
+    const answers = {
+      inTurn: existsSync(after(index)) ? await readPredictions(after(index)) : null,
+      now: await readPredictions(after(last)),
+    };
     const labels = tasks.map((each) => each?.labels ?? new Set<string>());
     found.push(compare(task, index, labels, answers));
   }
@@ -103,24 +106,25 @@ function compare(
   { name, records, isRight }: TestedTask,
   index: number,
   labels: readonly ReadonlySet<string>[],
-  { inTurn, now }: { inTurn: readonly string[]; now: readonly string[] },
+  { inTurn, now }: { inTurn: readonly string[] | null; now: readonly string[] },
 ): TaskAnswers {
   const counts = { kept: 0, lost: 0, gained: 0 };
+  const unknown = { kept: null, lost: null, gained: null };
   const examples: TaskAnswers["examples"] = { lost: [], kept: [] };
   const belongs: AnswerOrigins = { right: 0, own: 0, others: labels.map(() => 0), none: 0 };
   for (const [i, record] of records.entries()) {
-    const answers = { inTurn: inTurn[i] ?? "", now: now[i] ?? "" };
+    const answers = { inTurn: inTurn?.[i] ?? "", now: now[i] ?? "" };
     const [was, is] = [isRight(answers.inTurn, record.output), isRight(answers.now, record.output)];
     const fate = was ? (is ? "kept" : "lost") : is ? "gained" : null;
-    if (fate !== null) counts[fate]++;
-    if ((fate === "kept" || fate === "lost") && examples[fate].length < examplesKept) {
+    if (inTurn !== null && fate !== null) counts[fate]++;
+    if (inTurn !== null && (fate === "kept" || fate === "lost") && examples[fate].length < examplesKept) {
       const prompt = `${record.instruction ?? ""}${record.input}`;
       examples[fate].push({ prompt, reference: record.output, ...answers });
     }
     if (is) belongs.right++;
     else addOrigin(belongs, normaliseAnswer(answers.now), index, labels);
   }
-  return { task: name, records: records.length, ...counts, examples, belongs };
+  return { task: name, records: records.length, ...(inTurn === null ? unknown : counts), examples, belongs };
 }
 
 function addOrigin(

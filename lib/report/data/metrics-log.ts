@@ -14,6 +14,7 @@ export interface LoggedLoss {
 /** One task's lines of metrics.jsonl. Steps are counted from the beginning of the run, over all loops. */
 export interface LoggedTask {
   task: string;
+  index: number;
   /** Steps of the run before the task, and with it. */
   from: number;
   to: number;
@@ -33,7 +34,7 @@ export async function readMetricsLog(file: string): Promise<LoggedTask[]> {
   const tasks: LoggedTask[] = [];
   let steps = 0;
   for await (const event of events(file)) {
-    if (event.event === "task-start") tasks.push(newTask(event.task, steps));
+    if (event.event === "task-start") tasks.push(newTask(event, steps));
     const task = tasks.at(-1);
     if (task === undefined) continue;
     if (event.event === "step") {
@@ -50,8 +51,18 @@ export async function readMetricsLog(file: string): Promise<LoggedTask[]> {
   return tasks;
 }
 
-function newTask(task: string, from: number): LoggedTask {
-  return { task, from, to: from, skipped: 0, tokens: null, losses: new Map(), cycles: [], tensors: [] };
+function newTask({ task, index }: Logged<"task-start">, from: number): LoggedTask {
+  return {
+    task,
+    index,
+    from,
+    to: from,
+    skipped: 0,
+    tokens: null,
+    losses: new Map(),
+    cycles: [],
+    tensors: [],
+  };
 }
 
 async function* events(file: string): AsyncGenerator<LearnerEvent> {

@@ -39,7 +39,7 @@ export async function readRun({ folder: path, name }: FoundRun): Promise<RunData
   const matrix = existsSync(folder.matrix) ? await readJson<Matrix>(folder.matrix) : emptyMatrix();
   const log = await readMetricsLog(folder.metrics);
   // The matrix is first written when there is something in it; the log knows the task before.
-  const started = log.map(({ task }) => task).filter((task) => !matrix.tasks.includes(task));
+  const started = log.filter(({ index }) => index >= matrix.tasks.length).map(({ task }) => task);
   const tasks = [...matrix.tasks, ...started];
   const learned = countLearned(matrix.R);
   const layout = existsSync(folder.layout) ? await readJson<TensorShape[]>(folder.layout) : [];
@@ -57,8 +57,9 @@ export async function readRun({ folder: path, name }: FoundRun): Promise<RunData
   };
 }
 
-/** Rows from the first on that have a result on every task learned by then. */
+/** Rows up to the last that has a result on every task learned by then. Tasks learned together have that row alone. */
 function countLearned(R: readonly Row[]): number {
-  const gap = R.findIndex((row, i) => Array.from({ length: i + 1 }, (_, j) => row[j] ?? null).includes(null));
-  return gap < 0 ? R.length : gap;
+  return (
+    R.findLastIndex((row, i) => !Array.from({ length: i + 1 }, (_, j) => row[j] ?? null).includes(null)) + 1
+  );
 }

@@ -62,9 +62,9 @@ function joinAnswers(runs: readonly RunData[]): TaskAnswers[] {
     return {
       task: first.task,
       records: sum(({ records }) => records),
-      kept: sum(({ kept }) => kept),
-      lost: sum(({ lost }) => lost),
-      gained: sum(({ gained }) => gained),
+      kept: first.kept === null ? null : sum(({ kept }) => kept ?? 0),
+      lost: first.lost === null ? null : sum(({ lost }) => lost ?? 0),
+      gained: first.gained === null ? null : sum(({ gained }) => gained ?? 0),
       examples: first.examples,
       belongs: {
         right: sum(({ belongs }) => belongs.right),

@@ -21,9 +21,11 @@ function matrix(figures: VariantFigures, name: string): Content {
     caption: `${name}, ${seedsOf(figures)}`,
     corner: "accuracy (%)",
     columns: tasks,
-    rows: accuracy.map((row, i) => ({
-      name: `after ${tasks[i]}`,
-      cells: tasks.map((_, j) => ({ value: row[j] ?? null, text: percent(row[j]) })),
-    })),
+    // Tasks learned together have a last row alone.
+    rows: accuracy.flatMap((row, i) => {
+      if (row.every((value) => value === null)) return [];
+      const cells = tasks.map((_, j) => ({ value: row[j] ?? null, text: percent(row[j]) }));
+      return [{ name: `after ${tasks[i]}`, cells }];
+    }),
   });
 }

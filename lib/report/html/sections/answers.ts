@@ -68,11 +68,11 @@ function fates({ answers }: VariantFigures, name: string): Content {
   return table({
     caption: `Test records by what became of their answers, ${name}`,
     head: ["task", "records", "right in turn", "kept", "lost", "gained since", "lost (%)"],
-    rows: answers.map(({ task, records, kept, lost, gained }) => [
-      task,
-      ...[records, kept + lost, kept, lost, gained].map(count),
-      percent(kept + lost === 0 ? null : (100 * lost) / (kept + lost)),
-    ]),
+    rows: answers.map(({ task, records, kept, lost, gained }) => {
+      const right = kept === null || lost === null ? null : kept + lost;
+      const part = right ? (100 * lost!) / right : null;
+      return [task, ...[records, right, kept, lost, gained].map(count), percent(part)];
+    }),
   });
 }
 
