@@ -43,7 +43,7 @@ export const everyLayer: SlidingRule = (config, file, numLayers) => {
 
 /**
  * Qwen: where "use_sliding_window" says so, a window for the layers that "layer_types" names, or, where there is no such list, for
- * those from "max_window_layers" on.
+ * those behind the first "max_window_layers".
  */
 export const lastLayers: SlidingRule = (config, file, numLayers) => {
   const fields = read(config, file, numLayers);
