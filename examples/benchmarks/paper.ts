@@ -56,7 +56,7 @@ await settled(async () => {
     },
   };
   const out = values.out ?? join("bench", `paper-${table}`);
-  const results = await runHere(input, out, file);
+  const results = await runHere(input, { out }, file);
   const format = values.markdown ? "markdown" : "text";
   process.stdout.write(`${benchText(results, format)}\n`);
   if (table === "forgetting") process.stdout.write(`\n${await curvesText(results, out, format)}\n`);

@@ -44,6 +44,7 @@ export type CellOutcome = CellResult | CellFailure;
 export class BenchFolder {
   readonly path: string;
   readonly #lock: RunFolder;
+  #kept: Promise<void> = Promise.resolve();
 
   constructor(path: string) {
     this.path = path;
@@ -118,8 +119,10 @@ export class BenchFolder {
     await rm(this.#outcomeFile(cell), { force: true });
   }
 
-  async keepResults(results: BenchResults): Promise<void> {
-    await writeJson(join(this.path, "results.json"), results);
+  /** One after another: of several at once, the last stays. */
+  keepResults(results: BenchResults): Promise<void> {
+    this.#kept = this.#kept.then(() => writeJson(join(this.path, "results.json"), results));
+    return this.#kept;
   }
 
   #outcomeFile(cell: Cell): string {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { RkifError } from "../errors.js";
+import { text } from "../data/benchmarks/manifest.js";
 import { checkFields } from "../models/json-file.js";
 
 /** One of the things a bench compares: a method with its options. */
@@ -11,7 +12,6 @@ export interface Variant {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-const text = z.string({ error: "a string" }).min(1, { error: "a string that is not empty" });
 const options = z.record(z.string(), z.unknown(), { error: "an object of options" });
 
 const variant = z.union(

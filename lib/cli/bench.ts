@@ -19,6 +19,7 @@ interface BenchFlags {
   seeds?: string;
   evaluateOn?: string;
   out?: string;
+  jobs: string;
   format: TableFormat;
   json?: boolean;
 }
@@ -40,6 +41,7 @@ export function benchCommand(program: Command): void {
         "dev",
       ]),
     )
+    .option("--jobs <n>", "runs at once, each in a process of its own", "1")
     .option("--out <folder>", "folder of the bench (default: bench/NAME)")
     .addOption(
       new Option("--format <format>", "form of the table").choices(["text", "markdown"]).default("text"),
@@ -63,6 +65,7 @@ async function bench(flags: BenchFlags, given: Record<string, unknown>): Promise
     const results = await runBench(plan, {
       out: flags.out ?? join("bench", plan.name),
       signal,
+      jobs: Number(flags.jobs),
       onEvent: (event) => showBench(display, event),
     });
     display.stop();

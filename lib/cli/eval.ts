@@ -5,11 +5,11 @@ import { resolveOrderIn } from "../data/orders.js";
 import { listTasks, readTask } from "../data/tasks.js";
 import { RkifError } from "../errors.js";
 import { mean } from "../evaluation/metrics.js";
-import { parseSize } from "../models/size.js";
 import { loadModel } from "../models/trained-model.js";
 import { renderTable, formatScore } from "../report/table.js";
 import { resolveDataOptions, resolvePart, splitConfig } from "../training/config.js";
 import { evaluatedBy, evaluateLearned } from "../training/evaluate-learned.js";
+import { loadOptions } from "../training/load-options.js";
 import { evaluationOptions, formatOptions, modelOptions, runtimeOptions } from "../training/options.js";
 import { Display } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
@@ -43,15 +43,7 @@ async function evaluate(flags: { json?: boolean }, given: Record<string, unknown
   };
   const benchmark = await findBenchmark(plan.data, plan.benchmark);
   const names = resolveOrderIn(benchmark, plan.order ?? [...(await listTasks(plan.data, benchmark)).keys()]);
-  const loaded = await loadModel({
-    model: config.model,
-    baseType: config.baseType,
-    copyWeights: config.copyWeights,
-    ...(config.memory === null ? {} : { memory: parseSize(config.memory, "--memory") }),
-    threads: config.threads,
-    trainable: { kind: "none" },
-    ...(config.adapter === null ? {} : { adapter: config.adapter }),
-  });
+  const loaded = await loadModel({ ...loadOptions(config), trainable: { kind: "none" } });
   for (const warning of loaded.warnings) display.line(warning);
   try {
     evaluatedBy(config.evaluateBy, loaded.config.family);

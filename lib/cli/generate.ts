@@ -4,9 +4,9 @@ import type { Command } from "commander";
 import { readRecords, type TaskRecord } from "../data/records.js";
 import { RkifError } from "../errors.js";
 import { generateText, type GenerateTextOptions } from "../evaluation/generate-text.js";
-import { parseSize } from "../models/size.js";
 import { loadModel } from "../models/trained-model.js";
 import { resolvePart } from "../training/config.js";
+import { loadOptions } from "../training/load-options.js";
 import { evaluationOptions, modelOptions, runtimeOptions } from "../training/options.js";
 import { Display, interruptSignal } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
@@ -53,23 +53,17 @@ export function generateCommand(program: Command): void {
 }
 
 async function generate(flags: GenerateFlags, given: Record<string, unknown>): Promise<void> {
-  const { model, baseType, copyWeights, adapter } = resolvePart(modelOptions, given, "command line");
+  const config = {
+    ...resolvePart(modelOptions, given, "command line"),
+    ...resolvePart(runtimeOptions, given, "command line"),
+  };
   const { maxNewTokens, evaluationTokens } = resolvePart(evaluationOptions, given, "command line");
-  const { threads, memory } = resolvePart(runtimeOptions, given, "command line");
   const sampling = samplingOf(flags);
   const prompts = await promptsOf(flags);
   const display = new Display();
   const { signal, release } = interruptSignal(display);
   try {
-    const loaded = await loadModel({
-      model,
-      baseType,
-      copyWeights,
-      ...(memory === null ? {} : { memory: parseSize(memory, "--memory") }),
-      threads,
-      trainable: { kind: "none" },
-      ...(adapter === null ? {} : { adapter }),
-    });
+    const loaded = await loadModel({ ...loadOptions(config), trainable: { kind: "none" } });
     try {
       for (const warning of loaded.warnings) display.line(warning);
       // One prompt is shown as it is answered; several are told when all are.

@@ -7,11 +7,6 @@ export interface AdapterPair {
   readonly b: TensorLayout;
 }
 
-/** Elements of a tensor. */
-export function tensorLength({ shape }: TensorLayout): number {
-  return shape.reduce((a, b) => a * b, 1);
-}
-
 /**
  * The A and B of every adapted module.
  * @throws {RkifError} CONFIG_INVALID where the tensors are not those of an adapter.

@@ -1,10 +1,8 @@
 import { z } from "zod";
 import { defineMethod, type Method } from "./method.js";
-import { outerLearningRate } from "./outer-learning-rate.js";
+import { count, outerLearningRate } from "./fields.js";
 import { learningRateAt } from "./schedule.js";
 import { trainPlainly } from "./sequential.js";
-
-const count = z.number().int().positive();
 
 const options = z.object({
   firstInterval: count.default(8).describe("steps between two merges of a task, at first"),
@@ -15,9 +13,8 @@ const options = z.object({
     .positive()
     .default(2)
     .describe("loss on memory over its mean in the interval's first two thirds that is a sign of forgetting"),
-  outerLearningRate: outerLearningRate.describe(
-    "learning rate of the outer loop's own optimizer; warm-up and decay go by the task's steps, since no one knows how many outer ones there will be",
-  ),
+  // Warm-up and decay go by the task's steps, since no one knows how many outer ones there will be.
+  outerLearningRate,
 });
 type Options = z.output<typeof options>;
 

@@ -1,9 +1,8 @@
 import { z } from "zod";
 import { defineMethod, type Method } from "./method.js";
+import { count } from "./fields.js";
 import { learningRateAt } from "./schedule.js";
 import { trainPlainly } from "./sequential.js";
-
-const count = z.number().int().positive();
 
 const options = z.object({
   daySteps: count

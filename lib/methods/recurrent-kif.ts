@@ -1,15 +1,13 @@
 import { z } from "zod";
 import type { FusionTable } from "../native/contract.js";
+import { elementCount } from "../models/element-count.js";
 import { fuse, fuseAdaptive, select } from "../models/kernels.js";
 import { defineMethod, type Method } from "./method.js";
-import { tensorLength } from "./adapter-pairs.js";
-import { outerLearningRate } from "./outer-learning-rate.js";
+import { count, fraction, outerLearningRate } from "./fields.js";
 import type { Run } from "./run.js";
 import { learningRateAt } from "./schedule.js";
 import { trainPlainly } from "./sequential.js";
 
-const count = z.number().int().positive();
-const fraction = z.number().min(0).max(1);
 const pair = z.tuple([z.number(), z.number()]);
 
 const options = z.object({
@@ -18,7 +16,7 @@ const options = z.object({
   keepFraction: fraction.default(0.2).describe("share of weights counted as important (1 - delta)"),
   importanceDecay: fraction.default(0.55).describe("decay of the moving average of importance (alpha1)"),
   uncertaintyDecay: fraction.default(0.55).describe("decay of the moving average of uncertainty (alpha2)"),
-  outerLearningRate: outerLearningRate.describe("learning rate of the outer loop's own optimizer"),
+  outerLearningRate,
   importanceMeasured: z
     .enum(["every-cycle", "first-cycle"])
     .default("every-cycle")
@@ -228,7 +226,7 @@ async function fuseCycle(
     keepFraction: o.keepFraction,
     by: o.selectBy,
     compare: o.maskCompare,
-    ...(o.thresholdScope === "per-tensor" ? { segments: run.tensors.map(tensorLength) } : {}),
+    ...(o.thresholdScope === "per-tensor" ? { segments: run.tensors.map(elementCount) } : {}),
   };
   const table: FusionTable = {
     onlyIn: o.fusionOnlyIn,

@@ -1,5 +1,6 @@
 import type { TensorLayout } from "../native/contract.js";
-import { adapterPairs, tensorLength } from "./adapter-pairs.js";
+import { elementCount } from "../models/element-count.js";
+import { adapterPairs } from "./adapter-pairs.js";
 
 /** Evenly spaced elements of the flat vector. */
 export interface Span {
@@ -14,7 +15,7 @@ export type SkillUnit = readonly Span[];
 /** Every tensor a unit, or every rank of every adapter: a row of its A and the same column of its B. */
 export function skillUnits(tensors: readonly TensorLayout[], by: "tensor" | "rank"): SkillUnit[] {
   if (by === "tensor") {
-    return tensors.map((tensor) => [{ offset: tensor.offset, count: tensorLength(tensor), stride: 1 }]);
+    return tensors.map((tensor) => [{ offset: tensor.offset, count: elementCount(tensor), stride: 1 }]);
   }
   return adapterPairs(tensors).flatMap(({ a, b }) => {
     const [rank, inputs] = [a.shape[0]!, a.shape[1]!];

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { adapterPairs, tensorLength } from "./adapter-pairs.js";
+import { elementCount } from "../models/element-count.js";
+import { adapterPairs } from "./adapter-pairs.js";
 import { defineMethod, type Method } from "./method.js";
 import { orthonormalRows } from "./orthonormal-rows.js";
 import { trainPlainly } from "./sequential.js";
@@ -21,7 +22,7 @@ export const slao: Method = defineMethod({
       const trained = run.keptVector("trained");
       const bases = await Promise.all(
         pairs.map(async ({ a }) => {
-          const values = await trained.read(a.offset, tensorLength(a));
+          const values = await trained.read(a.offset, elementCount(a));
           return { offset: a.offset, rows: orthonormalRows(values, a.shape[0]!, a.shape[1]!) };
         }),
       );
@@ -36,8 +37,8 @@ export const slao: Method = defineMethod({
     const share = 1 / Math.sqrt(run.task.index + 1);
     const mergedB = await Promise.all(
       adapterPairs(run.tensors).map(async ({ b }) => {
-        const old = await merged.read(b.offset, tensorLength(b));
-        const fresh = await run.parameters.read(b.offset, tensorLength(b));
+        const old = await merged.read(b.offset, elementCount(b));
+        const fresh = await run.parameters.read(b.offset, elementCount(b));
         return { offset: b.offset, values: old.map((value, i) => value + share * (fresh[i]! - value)) };
       }),
     );

@@ -1,10 +1,9 @@
 import { z } from "zod";
 import { updateImportance } from "../models/kernels.js";
 import { defineMethod, type Method } from "./method.js";
+import { fraction } from "./fields.js";
 import { trainPlainly } from "./sequential.js";
 import { forEachElement, minMaxNormalised, quantileOf, skillUnits, unitMean } from "./skill-units.js";
-
-const fraction = z.number().min(0).max(1);
 
 const options = z.object({
   skillUnit: z

@@ -1,9 +1,9 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RkifError } from "../errors.js";
 import type { AdaptedModule, Model, SafetensorsFile } from "../native/contract.js";
 import { readAdapterConfig } from "./adapter-config.js";
 import { openWithAddon, type OpenSafetensors } from "./checkpoint-files.js";
+import { exists } from "./exists.js";
 import { byWholePaths, type LoraConfig, resolveAdaptedModules, unmatched } from "./lora.js";
 
 /** Name of an adapter's weights in its folder. */
@@ -150,8 +150,6 @@ export function checkTensors(
 async function openAdapter(folder: string, open: OpenSafetensors): Promise<SafetensorsFile> {
   const file = join(folder, adapterFile);
   const pickled = join(folder, "adapter_model.bin");
-  const exists = async (path: string): Promise<boolean> =>
-    (await stat(path).catch(() => undefined)) !== undefined;
   if (!(await exists(file)) && (await exists(pickled))) {
     throw new RkifError(
       "CHECKPOINT_INVALID",

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { RkifError } from "../errors.js";
 import type { SafetensorsFile } from "../native/contract.js";
 import { loadAddon } from "../native/load.js";
+import { exists } from "./exists.js";
 import { checkFields, readJsonFile, shown } from "./json-file.js";
 
 /** Opens a safetensors file and checks it as a whole: the addon's `openSafetensors`. */
@@ -209,14 +210,6 @@ async function tensorNames(file: string, open: OpenSafetensors): Promise<string[
   } finally {
     opened.dispose();
   }
-}
-
-/** False only where there is nothing of that name: whatever else is there shall be opened, and refused by its own name. */
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => error.code !== "ENOENT",
-  );
 }
 
 /** transformers' class that reads and writes all weights of a model type; others are written by the class of the bare model. */

@@ -1,5 +1,6 @@
-import { copyFile, mkdir, stat } from "node:fs/promises";
+import { copyFile, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { exists } from "./exists.js";
 
 /** What stands beside the weights in a checkpoint folder and is needed to use them: the model's configuration and the tokenizer's. */
 const companions = [
@@ -29,7 +30,7 @@ const companions = [
 export async function copyCompanions(from: string, to: string): Promise<void> {
   for (const file of companions) {
     const source = join(from, file);
-    if ((await stat(source).catch(() => undefined)) === undefined) continue;
+    if (!(await exists(source))) continue;
     await mkdir(dirname(join(to, file)), { recursive: true });
     await copyFile(source, join(to, file));
   }

@@ -2,7 +2,7 @@ import type { Model, TensorLayout, TensorToWrite } from "../native/contract.js";
 import type { LoraConfig } from "./lora.js";
 
 /** A matrix of the joined adapter, row by row. */
-type Joined = Pick<TensorToWrite, "name" | "shape"> & { from: Float32Array };
+type Joined = Pick<TensorToWrite, "name" | "shape" | "type"> & { from: Float32Array };
 
 /**
  * The one adapter that computes what a model's frozen adapters and the one that trains do together: every A is theirs one below the
@@ -51,5 +51,5 @@ function joined({ name, shape, offset }: TensorLayout, adapters: readonly Float3
     }
   });
   const many = adapters.length;
-  return { name, shape: isA ? [many * rows, columns] : [rows, many * columns], from: values };
+  return { name, shape: isA ? [many * rows, columns] : [rows, many * columns], type: "F32", from: values };
 }

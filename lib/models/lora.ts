@@ -1,6 +1,7 @@
 import { createContext, runInContext } from "node:vm";
 import { RkifError } from "../errors.js";
 import type { AdaptedModule } from "../native/contract.js";
+import { shown } from "./json-file.js";
 
 /**
  * Which linear layers get a low-rank adapter, and of what shape: PEFT's LoraConfig, as far as it decides that (Hu et al., arXiv
@@ -254,10 +255,6 @@ function compile(pattern: string, around: (pattern: string) => string, source: s
       );
     }
   };
-}
-
-function shown(value: unknown): string {
-  return JSON.stringify(value);
 }
 
 function invalid(source: string, message: string): RkifError {

@@ -9,6 +9,7 @@ import { writeAdapterConfig } from "./adapter-config.js";
 import { readCheckpoint } from "./checkpoint-files.js";
 import { copyCompanions } from "./companions.js";
 import { type ModelConfig, readModelConfig } from "./config/index.js";
+import { exists } from "./exists.js";
 import { joinedConfig, joinedTensors } from "./joined-adapter.js";
 import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
 import { readJsonFile } from "./json-file.js";
@@ -187,8 +188,9 @@ async function resolveTrainable(
 /** Encoders made for another vector than the mean of their states, as sentence-transformers describes them beside the weights. */
 async function poolingWarnings(folder: string): Promise<string[]> {
   const file = join(folder, "1_Pooling", "config.json");
-  const pooling = (await readJsonFile(file, "CONFIG_INVALID").catch(() => ({}))) as Record<string, unknown>;
-  if (pooling["pooling_mode_mean_tokens"] !== false) return [];
+  if (!(await exists(file))) return [];
+  const pooling = (await readJsonFile(file, "CONFIG_INVALID")) as Record<string, unknown> | null;
+  if (pooling?.["pooling_mode_mean_tokens"] !== false) return [];
   return [`${file} asks for another pooling than the mean over tokens, which is what is computed here`];
 }
 
@@ -246,25 +248,28 @@ export async function saveTrained(
     );
   }
   await mkdir(target, { recursive: true });
-  if (trainable.kind === "lora" && model.frozenAdapters > 0) {
-    const tensors = (await joinedTensors(model)).map((tensor) => ({ ...tensor, type: "F32" as const }));
-    const lora = joinedConfig(trainable, model.frozenAdapters + 1);
-    await loadAddon().writeSafetensors(join(target, adapterFile), tensors, { format: "pt" });
-    await writeAdapterConfig(target, lora, { family: config.family, baseModel: baseName });
-    return;
+  const addon = loadAddon();
+  if (trainable.kind === "full") {
+    await addon.writeSafetensors(join(target, "model.safetensors"), tensorsOf(model, type), { format: "pt" });
+    return copyCompanions(folder, target);
   }
-  const tensors: TensorToWrite[] = model.layout.map(({ name, shape, offset }) => ({
+  const isJoined = model.frozenAdapters > 0;
+  const tensors = isJoined ? await joinedTensors(model) : tensorsOf(model, "F32");
+  const lora = isJoined ? joinedConfig(trainable, model.frozenAdapters + 1) : trainable;
+  await addon.writeSafetensors(join(target, adapterFile), tensors, { format: "pt" });
+  await writeAdapterConfig(target, lora, { family: config.family, baseModel: baseName });
+}
+
+/** The flat vector's tensors, written from where they are. */
+function tensorsOf(
+  { layout, parameters }: Pick<Model, "layout" | "parameters">,
+  type: TensorToWrite["type"],
+): TensorToWrite[] {
+  return layout.map(({ name, shape, offset }) => ({
     name,
     shape: [...shape],
-    type: trainable.kind === "lora" ? "F32" : type,
-    from: model.parameters,
+    type,
+    from: parameters,
     offset,
   }));
-  if (trainable.kind === "lora") {
-    await loadAddon().writeSafetensors(join(target, adapterFile), tensors, { format: "pt" });
-    await writeAdapterConfig(target, trainable, { family: config.family, baseModel: baseName });
-    return;
-  }
-  await loadAddon().writeSafetensors(join(target, "model.safetensors"), tensors, { format: "pt" });
-  await copyCompanions(folder, target);
 }

@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-/** Every environment variable that the native layer reads; no other file of lib/native touches `process.env`. */
+/** Every environment variable that is read; no other file of lib/ touches `process.env`. */
 export interface Environment {
   /** `RKIF_LIBTORCH`: folder of libtorch (holds lib/), named by the user. */
   readonly libtorch: string | undefined;

@@ -1,4 +1,5 @@
 import { hash } from "../data/random.js";
+import { elementCount } from "../models/element-count.js";
 import type { TensorLayout } from "../native/contract.js";
 
 /** Separates initial values from the other uses of a seed; see data/random.ts. */
@@ -18,17 +19,13 @@ export function initialAdapter(
   // So that the first adapter is the one that runs always began with.
   const key = task === 0 ? seed : hash(seed, stream, task);
   const last = layout.at(-1);
-  const values = new Float32Array(last ? last.offset + size(last) : 0);
+  const values = new Float32Array(last ? last.offset + elementCount(last) : 0);
   layout.forEach((tensor, number) => {
     if (!/\.lora_A\.(?:\w+\.)?weight$/.test(tensor.name)) return;
     const bound = 1 / Math.sqrt(tensor.shape[1]!);
-    for (let i = 0; i < size(tensor); i++) {
+    for (let i = 0; i < elementCount(tensor); i++) {
       values[tensor.offset + i] = (2 * ((hash(key, stream, number, i) + 0.5) / 2 ** 32) - 1) * bound;
     }
   });
   return values;
-}
-
-function size({ shape }: TensorLayout): number {
-  return shape.reduce((a, b) => a * b, 1);
 }

@@ -5,7 +5,6 @@ import { selectMemory } from "../data/memory.js";
 import type { TaskData } from "../data/tasks.js";
 import { RkifError, isAborted } from "../errors.js";
 import { createAbortFlag } from "../models/kernels.js";
-import { parseSize } from "../models/size.js";
 import { loadModel, saveTrained, type TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag } from "../native/contract.js";
 import {
@@ -21,6 +20,7 @@ import type { LearnerEvent } from "./events.js";
 import { initialAdapter } from "./initialize.js";
 import { agreed, keptConfig, trainableOf } from "./kept-config.js";
 import { readLearnedTask, writeMemory, type LearnedTask } from "./learned-task.js";
+import { loadOptions } from "./load-options.js";
 import { TaskLog } from "./logging.js";
 import { MatrixFiller } from "./matrix-filler.js";
 import { reportMatrix, type MatrixReport } from "./matrix.js";
@@ -113,13 +113,8 @@ export class Learner {
       // The run keeps a copy of the adapter it was given, and needs the folder it came from no more.
       const adapter = config.adapter !== null && goesOn ? folder.startAdapter : config.adapter;
       const loaded = await loadModel({
-        model: config.model,
-        baseType: config.baseType,
-        copyWeights: config.copyWeights,
-        ...(config.memory === null ? {} : { memory: parseSize(config.memory, "memory") }),
-        threads: config.threads,
+        ...loadOptions({ ...config, adapter }),
         trainable: trainableOf(config),
-        ...(adapter === null ? {} : { adapter }),
         ...(config.baseDropout === null ? {} : { baseDropout: config.baseDropout }),
       });
       try {

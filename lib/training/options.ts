@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { metricNames } from "../data/metric.js";
+import { count, fraction } from "../methods/fields.js";
 
-const count = z.number().int().positive();
-const fraction = z.number().min(0).max(1);
 const rate = z.number().min(0).lt(1);
 const limit = count.nullable().default(null);
 

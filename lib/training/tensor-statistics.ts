@@ -1,3 +1,4 @@
+import { elementCount } from "../models/element-count.js";
 import type { Mask, TensorLayout, Vector } from "../native/contract.js";
 
 /** The tensors of the flat vector, in its order: what `layout.json` of a run folder holds, and what counts by tensor refer to. */
@@ -5,9 +6,6 @@ export interface TensorShape {
   name: string;
   shape: number[];
 }
-
-/** Elements of a tensor. */
-export const sizeOf = ({ shape }: Pick<TensorShape, "shape">): number => shape.reduce((a, b) => a * b, 1);
 
 /** How many elements of each tensor lie in which part of two masks; the rest lies in neither. */
 export interface MaskOverlap {
@@ -25,7 +23,7 @@ export async function maskOverlap(
   const outer = await masks.out.read();
   const overlap: MaskOverlap = { onlyIn: [], onlyOut: [], both: [] };
   for (const tensor of layout) {
-    const end = tensor.offset + sizeOf(tensor);
+    const end = tensor.offset + elementCount(tensor);
     // Counts by 2 * inner + outer: neither, only outer, only inner, both.
     const counts = [0, 0, 0, 0];
     for (let i = tensor.offset; i < end; i++) counts[2 * inner[i]! + outer[i]!]!++;
@@ -43,7 +41,7 @@ export async function tensorMeans(
 ): Promise<(number | null)[]> {
   const means: (number | null)[] = [];
   for (const tensor of layout) {
-    const size = sizeOf(tensor);
+    const size = elementCount(tensor);
     let sum = 0;
     for (const value of await vector.read(tensor.offset, size)) sum += value;
     means.push(shortened(sum / size));

@@ -9,6 +9,7 @@
 #include "addon/environment.h"
 #include "addon/mask.h"
 #include "addon/model.h"
+#include "addon/model_family.h"
 #include "addon/operations.h"
 #include "addon/safetensors_file.h"
 #include "addon/vector.h"

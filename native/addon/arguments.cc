@@ -50,6 +50,12 @@ double Argument::number() const {
   return x;
 }
 
+double Argument::rate() const {
+  double x = number();
+  if (x < 0 || x >= 1) refuse("a rate from 0 to below 1");
+  return x;
+}
+
 int64_t Argument::integer(int64_t low, int64_t high) const {
   double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
   if (!(std::floor(x) == x) || !(x >= static_cast<double>(low)) || !(x <= static_cast<double>(high))) {

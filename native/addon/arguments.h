@@ -25,6 +25,7 @@ struct Argument {
 
   Napi::Object object() const;
   double number() const;  // finite
+  double rate() const;    // from 0 to below 1
   // Safe integer from `low` to `high`.
   int64_t integer(int64_t low, int64_t high = kMaxSafeInteger) const;
   bool boolean() const;

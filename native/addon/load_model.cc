@@ -1,158 +1,16 @@
 // Options from JS, weights from mapped files, and the model made of both.
 #include <ATen/ops/from_blob.h>
 
-#include <functional>
 #include <map>
 #include <set>
 
 #include "addon/model.h"
+#include "addon/model_family.h"
 #include "checkpoints/safetensors.h"
-#include "models/decoder.h"
-#include "models/encoder.h"
-#include "models/t5.h"
 
 namespace rkif::addon {
 
 namespace {
-
-Activation activation(const Argument& argument) {
-  std::string name = argument.string();
-  if (name == "relu") return Activation::kRelu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_new") return Activation::kGeluNew;
-  if (name == "silu") return Activation::kSilu;
-  argument.refuse("\"relu\", \"gelu\", \"gelu_new\" or \"silu\"");
-}
-
-double rate(const Argument& argument) {
-  double x = argument.number();
-  if (x < 0 || x >= 1) argument.refuse("a rate from 0 to below 1");
-  return x;
-}
-
-T5Config t5_config(const Argument& c) {
-  T5Config config;
-  config.vocab_size = c["vocabSize"].integer(1);
-  config.d_model = c["dModel"].integer(1);
-  config.d_kv = c["dKv"].integer(1);
-  config.d_ff = c["dFf"].integer(1);
-  config.num_heads = c["numHeads"].integer(1);
-  config.num_layers = c["numLayers"].integer(1);
-  config.num_decoder_layers = c["numDecoderLayers"].integer(1);
-  config.relative_attention_num_buckets = c["relativeAttentionNumBuckets"].integer(2);
-  config.relative_attention_max_distance = c["relativeAttentionMaxDistance"].integer(2);
-  config.layer_norm_epsilon = c["layerNormEpsilon"].number();
-  config.dropout_rate = rate(c["dropoutRate"]);
-  config.activation = activation(c["activation"]);
-  config.gated = c["gated"].boolean();
-  config.tie_word_embeddings = c["tieWordEmbeddings"].boolean();
-  config.scale_decoder_outputs = c["scaleDecoderOutputs"].boolean();
-  config.pad_token_id = c["padTokenId"].integer(0);
-  config.decoder_start_token_id = c["decoderStartTokenId"].integer(0);
-  return config;
-}
-
-RopeConfig rope_config(const Argument& r) {
-  RopeConfig rope;
-  rope.theta = r["theta"].number();
-  Argument scaling = r["scaling"];
-  if (scaling.value.IsNull()) return rope;
-  std::string type = scaling["type"].string();
-  rope.factor = scaling["factor"].number();
-  if (type == "linear") {
-    rope.scaling = RopeConfig::Scaling::kLinear;
-  } else if (type == "dynamic") {
-    rope.scaling = RopeConfig::Scaling::kDynamic;
-    rope.positions = scaling["maxPositions"].integer(1);
-  } else if (type == "llama3") {
-    rope.scaling = RopeConfig::Scaling::kLlama3;
-    rope.low_freq_factor = scaling["lowFreqFactor"].number();
-    rope.high_freq_factor = scaling["highFreqFactor"].number();
-    rope.positions = scaling["originalMaxPositions"].integer(1);
-  } else {
-    scaling["type"].refuse("\"linear\", \"dynamic\" or \"llama3\"");
-  }
-  return rope;
-}
-
-DecoderConfig decoder_config(const Argument& c) {
-  DecoderConfig config;
-  config.vocab_size = c["vocabSize"].integer(1);
-  config.hidden_size = c["hiddenSize"].integer(1);
-  config.intermediate_size = c["intermediateSize"].integer(1);
-  config.num_layers = c["numLayers"].integer(1);
-  config.num_heads = c["numHeads"].integer(1);
-  config.num_key_value_heads = c["numKeyValueHeads"].integer(1);
-  config.head_size = c["headSize"].integer(2);
-  config.norm_epsilon = c["normEpsilon"].number();
-  config.activation = activation(c["activation"]);
-  config.rope = rope_config(c["rope"]);
-  for (const Argument& window : c["slidingWindows"].elements()) {
-    config.windows.push_back(window.value.IsNull() ? 0 : window.integer(1));
-  }
-  config.query_key_norm = c["queryKeyNorm"].boolean();
-  config.query_key_value_bias = c["queryKeyValueBias"].boolean();
-  config.output_bias = c["outputBias"].boolean();
-  config.mlp_bias = c["mlpBias"].boolean();
-  config.attention_dropout = rate(c["attentionDropout"]);
-  config.tie_word_embeddings = c["tieWordEmbeddings"].boolean();
-  return config;
-}
-
-EncoderNaming naming(const Argument& argument) {
-  std::string name = argument.string();
-  if (name == "bert") return EncoderNaming::kBert;
-  if (name == "roberta") return EncoderNaming::kRoberta;
-  if (name == "distilbert") return EncoderNaming::kDistilBert;
-  argument.refuse("\"bert\", \"roberta\" or \"distilbert\"");
-}
-
-EncoderConfig encoder_config(const Argument& c) {
-  EncoderConfig config;
-  config.naming = naming(c["naming"]);
-  config.vocab_size = c["vocabSize"].integer(1);
-  config.hidden_size = c["hiddenSize"].integer(1);
-  config.intermediate_size = c["intermediateSize"].integer(1);
-  config.num_layers = c["numLayers"].integer(1);
-  config.num_heads = c["numHeads"].integer(1);
-  config.max_positions = c["maxPositions"].integer(1);
-  config.first_position = c["firstPosition"].integer(0);
-  config.type_vocab_size = c["typeVocabSize"].integer(0);
-  config.norm_epsilon = c["normEpsilon"].number();
-  config.activation = activation(c["activation"]);
-  config.hidden_dropout = rate(c["hiddenDropout"]);
-  config.attention_dropout = rate(c["attentionDropout"]);
-  config.similarity_scale = c["similarityScale"].number();
-  return config;
-}
-
-// A family with its configuration read from JS.
-struct Family {
-  std::function<std::unique_ptr<Model>(const ModelOptions&, const Weights&)> make;
-  std::function<std::vector<std::string>()> linear_modules;
-  int64_t vocab_size;
-  bool encoder = false;
-};
-
-Family family_of(const Argument& options) {
-  std::string name = options["family"].string();
-  if (name == "t5") {
-    T5Config c = t5_config(options["config"]);
-    return {[c](const auto& o, const auto& w) { return make_t5(c, o, w); }, [c] { return t5_linear_modules(c); },
-            c.vocab_size};
-  }
-  if (name == "decoder") {
-    DecoderConfig c = decoder_config(options["config"]);
-    return {[c](const auto& o, const auto& w) { return make_decoder(c, o, w); },
-            [c] { return decoder_linear_modules(c); }, c.vocab_size};
-  }
-  if (name == "encoder") {
-    EncoderConfig c = encoder_config(options["config"]);
-    return {[c](const auto& o, const auto& w) { return make_encoder(c, o, w); },
-            [c] { return encoder_linear_modules(c); }, c.vocab_size, true};
-  }
-  options["family"].refuse("\"t5\", \"decoder\" or \"encoder\"");
-}
 
 BaseType base_type(const Argument& argument) {
   std::string name = argument.string();
@@ -165,7 +23,7 @@ BaseType base_type(const Argument& argument) {
 ModelOptions model_options(const Argument& options) {
   ModelOptions result;
   result.base_type = base_type(options["baseType"]);
-  if (!options["baseDropout"].missing()) result.base_dropout = rate(options["baseDropout"]);
+  if (!options["baseDropout"].missing()) result.base_dropout = options["baseDropout"].rate();
   Argument trainable = options["trainable"];
   std::string kind = trainable["kind"].string();
   if (kind == "full") {
@@ -174,7 +32,7 @@ ModelOptions model_options(const Argument& options) {
       options["baseType"].refuse("\"float32\" where every weight trains");
     }
   } else if (kind == "lora") {
-    result.adapter_dropout = rate(trainable["dropout"]);
+    result.adapter_dropout = trainable["dropout"].rate();
     for (const Argument& module : trainable["modules"].elements()) {
       result.adapter.push_back({module["module"].string(), module["r"].integer(1), module["scale"].number()});
     }
@@ -258,14 +116,6 @@ OpenWeights open_weights(const std::vector<std::string>& files, const Skipped& s
 }
 
 }  // namespace
-
-Napi::Value linear_modules(const Napi::CallbackInfo& info) {
-  Family family = family_of(argument(info, 0, "linearModules: model"));
-  std::vector<std::string> modules = family.linear_modules();
-  Napi::Array array = Napi::Array::New(info.Env(), modules.size());
-  for (uint32_t i = 0; i < modules.size(); ++i) array.Set(i, modules[i]);
-  return array;
-}
 
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   Argument options = argument(info, 0, "loadModel: options");

@@ -55,8 +55,7 @@ class ModelHandle final : public Handle<ModelHandle, ModelState> {
   Napi::ObjectReference gradients_;
 };
 
-// Addon functions.
-Napi::Value linear_modules(const Napi::CallbackInfo& info);
+// Addon function.
 Napi::Value load_model(const Napi::CallbackInfo& info);
 
 }  // namespace rkif::addon

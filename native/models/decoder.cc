@@ -2,39 +2,34 @@
 
 #include <stdexcept>
 
+#include "models/config_check.h"
 #include "models/decoder_model.h"
 
 namespace rkif {
 namespace {
 
-void check(const DecoderConfig& c, const ModelOptions& options) {
-  auto refuse = [](const std::string& what) { throw std::invalid_argument("decoder configuration: " + what); };
-  auto positive = [&](const char* name, int64_t value) {
-    if (value < 1) refuse(std::string(name) + " is " + std::to_string(value) + ", expected at least 1");
-  };
-  positive("vocab_size", c.vocab_size);
-  positive("hidden_size", c.hidden_size);
-  positive("intermediate_size", c.intermediate_size);
-  positive("num_layers", c.num_layers);
-  positive("num_heads", c.num_heads);
-  positive("num_key_value_heads", c.num_key_value_heads);
+const DecoderConfig& checked(const DecoderConfig& c, const ModelOptions& options) {
+  const ConfigCheck check("decoder");
+  check.positive("vocab_size", c.vocab_size);
+  check.positive("hidden_size", c.hidden_size);
+  check.positive("intermediate_size", c.intermediate_size);
+  check.positive("num_layers", c.num_layers);
+  check.positive("num_heads", c.num_heads);
+  check.positive("num_key_value_heads", c.num_key_value_heads);
   if (c.num_heads % c.num_key_value_heads != 0) {
-    refuse("num_key_value_heads is " + std::to_string(c.num_key_value_heads) + ", expected a divisor of num_heads, " +
-           std::to_string(c.num_heads));
+    check.refuse("num_key_value_heads is " + std::to_string(c.num_key_value_heads) +
+                 ", expected a divisor of num_heads, " + std::to_string(c.num_heads));
   }
   if (static_cast<int64_t>(c.windows.size()) != c.num_layers) {
-    refuse(std::to_string(c.windows.size()) + " attention windows, expected one for each of " +
-           std::to_string(c.num_layers) + " layers");
+    check.refuse(std::to_string(c.windows.size()) + " attention windows, expected one for each of " +
+                 std::to_string(c.num_layers) + " layers");
   }
   for (int64_t window : c.windows) {
-    if (window < 0) refuse("an attention window is " + std::to_string(window) + ", expected at least 1, or 0 for none");
+    if (window < 0)
+      check.refuse("an attention window is " + std::to_string(window) + ", expected at least 1, or 0 for none");
   }
   check_rate("decoder: the dropout rate", options.base_dropout < 0 ? c.attention_dropout : options.base_dropout);
-}
-
-const DecoderConfig& checked(const DecoderConfig& config, const ModelOptions& options) {
-  check(config, options);
-  return config;
+  return c;
 }
 
 }  // namespace

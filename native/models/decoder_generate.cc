@@ -1,7 +1,6 @@
 // A decoder's generation and scoring of given options. What stands in a prompt is computed once: later tokens attend to
 // its keys as a prefix.
 #include <ATen/ops/index_select.h>
-#include <c10/core/InferenceMode.h>
 
 #include "models/decoder_model.h"
 #include "models/generation.h"
@@ -25,12 +24,8 @@ void set_step(const std::vector<int32_t>& active, int64_t step, const Sequences&
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> Decoder::generate(const GenerateOptions& options) {
-  c10::InferenceMode inference;
-  check_prompts(options.input_ids, options.input_lengths);
-  Sequences prompts(options.input_lengths);
-  if (prompts.count() == 0 || options.max_new_tokens < 1) return std::vector<std::vector<int32_t>>(prompts.count());
-
+std::vector<std::vector<int32_t>> Decoder::generate_behind(const Sequences& prompts,
+                                                           const GenerateOptions& options) const {
   DecoderPass pass;
   pass.abort = options.abort;
   std::vector<KeyValues> prompt_keys;
@@ -64,14 +59,9 @@ std::vector<std::vector<int32_t>> Decoder::generate(const GenerateOptions& optio
                          });
 }
 
-std::vector<double> Decoder::score_options(const ScoreOptions& options) {
-  c10::InferenceMode inference;
-  check_options(options);
-  std::vector<double> sums(options.option_lengths.size(), 0.0);
-  if (sums.empty()) return sums;
-
+at::Tensor Decoder::option_states(const Sequences& prompts, const Sequences& targets,
+                                  const ScoreOptions& options) const {
   // Prompts, then every option but its last token, from which nothing is predicted.
-  Sequences prompts(options.input_lengths), targets(options.option_lengths);
   std::vector<int32_t> ids = options.input_ids, positions = positions_of(prompts), rows;
   Spans prompt_spans = attention_spans(prompts, prompts, {}, {});
   auto spans = std::make_shared<std::vector<AttentionSpan>>(*prompt_spans);
@@ -94,12 +84,7 @@ std::vector<double> Decoder::score_options(const ScoreOptions& options) {
   input.ids = index_tensor(ids);
   input.places = rope_.places(std::move(positions), longest);
   input.spans = std::move(spans);
-  at::Tensor states = at::index_select(stack_.run(input, embedding_, pass), 0, index_tensor(rows));
-  std::vector<double> losses = losses_of(states, options.option_ids, options.abort);
-  for (size_t i = 0; i < sums.size(); ++i) {
-    for (int64_t token = 0; token < targets.lengths[i]; ++token) sums[i] -= losses[targets.starts[i] + token];
-  }
-  return sums;
+  return at::index_select(stack_.run(input, embedding_, pass), 0, index_tensor(rows));
 }
 
 }  // namespace rkif

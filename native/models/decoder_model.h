@@ -12,14 +12,15 @@ class Decoder : public LanguageModel {
  public:
   Decoder(const DecoderConfig& config, const ModelOptions& options, const Weights& weights);
 
-  std::vector<std::vector<int32_t>> generate(const GenerateOptions& options) override;
-  std::vector<double> score_options(const ScoreOptions& options) override;
-
  protected:
   void check(const Batch& batch) const override;
   Targets targets_of(const Batch& batch) const override;
   at::Tensor states(const Batch& batch, const AccumulateOptions& options) const override;
   at::Tensor head(const at::Tensor& states) const override;
+  std::vector<std::vector<int32_t>> generate_behind(const Sequences& prompts,
+                                                    const GenerateOptions& options) const override;
+  at::Tensor option_states(const Sequences& prompts, const Sequences& targets,
+                           const ScoreOptions& options) const override;
 
  private:
   void load(const Weights& weights);

@@ -21,8 +21,6 @@ enum Site : uint32_t {
   kDown = 38,
 };
 
-uint32_t site_number(size_t layer, uint32_t site) { return static_cast<uint32_t>(layer) << 8 | site; }
-
 }  // namespace
 
 DecoderStack::DecoderStack(const DecoderConfig& config) : config_(config), blocks_(config.num_layers) {}
@@ -52,8 +50,7 @@ void DecoderStack::list(SlotList& slots) {
 }
 
 Dropout DecoderStack::adapter_place(const DecoderPass& pass, size_t layer, uint32_t site) const {
-  if (pass.adapter_rate <= 0) return {};
-  return {pass.adapter_rate, dropout_site_key(pass.counters, site_number(layer, site)), pass.rows};
+  return dropout_at(pass.adapter_rate, pass.counters, site_number(layer, site), pass.rows);
 }
 
 at::Tensor DecoderStack::rotated_heads(const at::Tensor& projected, int64_t heads, const at::Tensor& norm,
@@ -83,9 +80,7 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.causal = true;
   place.window = c.windows[layer];
   place.spans = input.spans;
-  if (pass.attention_rate > 0) {
-    place.dropout = {pass.attention_rate, dropout_site_key(pass.counters, site_number(layer, kProbabilities))};
-  }
+  place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   const KeyValues& prefix = input.prefix ? (*input.prefix)[layer] : keys;
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;

@@ -24,6 +24,22 @@ struct Dropout {
   void apply(const at::Tensor& in, const at::Tensor& out) const;
 };
 
+// Number of a place of dropout within a model: the layer from bit 8, the place within the layer below.
+inline uint32_t site_number(int64_t layer, uint32_t site) { return static_cast<uint32_t>(layer) << 8 | site; }
+
+// Dropout at a site, in a step's counters; none where the rate is 0.
+inline Dropout dropout_at(double rate, const DropoutCounters& counters, uint32_t site,
+                          const std::shared_ptr<const RowPlaces>& rows) {
+  if (rate <= 0) return {};
+  return {rate, dropout_site_key(counters, site), rows};
+}
+
+// The same for attention's probabilities, whose rows the kernel knows.
+inline AttentionDropout attention_dropout_at(double rate, const DropoutCounters& counters, uint32_t site) {
+  if (rate <= 0) return {};
+  return {rate, dropout_site_key(counters, site)};
+}
+
 at::Tensor dropout(const at::Tensor& x, const Dropout& place);
 
 // residual + dropout(x): the end of every sublayer, and therefore where the passes stop when `abort` is set, forward

@@ -4,42 +4,37 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "models/config_check.h"
 #include "models/encoder_model.h"
 
 namespace rkif {
 namespace {
 
-void check(const EncoderConfig& c, const ModelOptions& options) {
-  auto refuse = [](const std::string& what) { throw std::invalid_argument("encoder configuration: " + what); };
-  auto positive = [&](const char* name, int64_t value) {
-    if (value < 1) refuse(std::string(name) + " is " + std::to_string(value) + ", expected at least 1");
-  };
-  positive("vocab_size", c.vocab_size);
-  positive("hidden_size", c.hidden_size);
-  positive("intermediate_size", c.intermediate_size);
-  positive("num_layers", c.num_layers);
-  positive("num_heads", c.num_heads);
+const EncoderConfig& checked(const EncoderConfig& c, const ModelOptions& options) {
+  const ConfigCheck check("encoder");
+  check.positive("vocab_size", c.vocab_size);
+  check.positive("hidden_size", c.hidden_size);
+  check.positive("intermediate_size", c.intermediate_size);
+  check.positive("num_layers", c.num_layers);
+  check.positive("num_heads", c.num_heads);
   if (c.hidden_size % c.num_heads != 0) {
-    refuse("num_heads is " + std::to_string(c.num_heads) + ", expected a divisor of hidden_size, " +
-           std::to_string(c.hidden_size));
+    check.refuse("num_heads is " + std::to_string(c.num_heads) + ", expected a divisor of hidden_size, " +
+                 std::to_string(c.hidden_size));
   }
   if (c.first_position < 0 || c.first_position >= c.max_positions) {
-    refuse("a text's first token is at position " + std::to_string(c.first_position) +
-           ", expected a row of the position table, which has " + std::to_string(c.max_positions));
+    check.refuse("a text's first token is at position " + std::to_string(c.first_position) +
+                 ", expected a row of the position table, which has " + std::to_string(c.max_positions));
   }
   if (c.type_vocab_size < 0)
-    refuse("type_vocab_size is " + std::to_string(c.type_vocab_size) + ", expected at least 0");
+    check.refuse("type_vocab_size is " + std::to_string(c.type_vocab_size) + ", expected at least 0");
   if (!(c.similarity_scale > 0) || std::isinf(c.similarity_scale)) {
-    refuse("the scale of the similarity is " + std::to_string(c.similarity_scale) + ", expected a number above 0");
+    check.refuse("the scale of the similarity is " + std::to_string(c.similarity_scale) +
+                 ", expected a number above 0");
   }
   check_rate("encoder: the dropout rate", options.base_dropout < 0 ? c.hidden_dropout : options.base_dropout);
   check_rate("encoder: the attention's dropout rate",
              options.base_dropout < 0 ? c.attention_dropout : options.base_dropout);
-}
-
-const EncoderConfig& checked(const EncoderConfig& config, const ModelOptions& options) {
-  check(config, options);
-  return config;
+  return c;
 }
 
 // What stands before every name of the encoder in the checkpoint of a model with a head.

@@ -24,8 +24,6 @@ enum Site : uint32_t {
   kOut = 37,
 };
 
-uint32_t site_number(size_t layer, uint32_t site) { return static_cast<uint32_t>(layer) << 8 | site; }
-
 // What the parts of a layer are called, below the layer's own path.
 struct LayerNames {
   const char* layers;
@@ -79,13 +77,11 @@ void EncoderStack::list(SlotList& slots) {
 }
 
 Dropout EncoderStack::place(const EncoderPass& pass, size_t layer, uint32_t site) const {
-  if (pass.hidden_rate <= 0) return {};
-  return {pass.hidden_rate, dropout_site_key(pass.counters, site_number(layer, site)), pass.rows};
+  return dropout_at(pass.hidden_rate, pass.counters, site_number(layer, site), pass.rows);
 }
 
 Dropout EncoderStack::adapter_place(const EncoderPass& pass, size_t layer, uint32_t site) const {
-  if (pass.adapter_rate <= 0) return {};
-  return {pass.adapter_rate, dropout_site_key(pass.counters, site_number(layer, site)), pass.rows};
+  return dropout_at(pass.adapter_rate, pass.counters, site_number(layer, site), pass.rows);
 }
 
 at::Tensor EncoderStack::norm(const at::Tensor& x, const LayerNorm& norm) const {
@@ -112,9 +108,7 @@ at::Tensor EncoderStack::attention(const at::Tensor& x, const Spans& spans, cons
   place.scale =
       static_cast<float>(1 / std::sqrt(static_cast<double>(config_.hidden_size) / static_cast<double>(place.heads)));
   place.spans = spans;
-  if (pass.attention_rate > 0) {
-    place.dropout = {pass.attention_rate, dropout_site_key(pass.counters, site_number(layer, kProbabilities))};
-  }
+  place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   return linear(attend(q, k, v, {}, place), block.o, adapter_place(pass, layer, kO));
 }
 

@@ -12,11 +12,10 @@
 #include <vector>
 
 #include "kernels/int8.h"
+#include "models/rows.h"
 
 namespace rkif {
 namespace {
-
-int64_t row_grain(int64_t columns) { return std::max<int64_t>(1, 65536 / std::max<int64_t>(1, columns)); }
 
 // Rows widened at once: about 2 MB, so that the product finds them in the cache.
 int64_t block_rows(int64_t columns) { return std::clamp<int64_t>((int64_t{1} << 20) / columns, 16, 4096); }

@@ -65,6 +65,28 @@ at::Tensor LanguageModel::logits(const Batch& batch) {
   return head(states(batch, {}));
 }
 
+std::vector<std::vector<int32_t>> LanguageModel::generate(const GenerateOptions& options) {
+  c10::InferenceMode inference;
+  check_prompts(options.input_ids, options.input_lengths);
+  Sequences prompts(options.input_lengths);
+  if (prompts.count() == 0 || options.max_new_tokens < 1) return std::vector<std::vector<int32_t>>(prompts.count());
+  return generate_behind(prompts, options);
+}
+
+std::vector<double> LanguageModel::score_options(const ScoreOptions& options) {
+  c10::InferenceMode inference;
+  check_options(options);
+  std::vector<double> sums(options.option_lengths.size(), 0.0);
+  if (sums.empty()) return sums;
+  Sequences targets(options.option_lengths);
+  at::Tensor rows = option_states(Sequences(options.input_lengths), targets, options);
+  std::vector<double> losses = losses_of(rows, options.option_ids, options.abort);
+  for (size_t i = 0; i < sums.size(); ++i) {
+    for (int64_t token = 0; token < targets.lengths[i]; ++token) sums[i] -= losses[targets.starts[i] + token];
+  }
+  return sums;
+}
+
 at::Tensor LanguageModel::embed(const std::vector<int32_t>&, const std::vector<int32_t>&, const AbortFlag&) {
   throw std::invalid_argument("a language model has no embedding of a text; expected an encoder (BERT, RoBERTa, ...)");
 }

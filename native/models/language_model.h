@@ -13,6 +13,8 @@ class LanguageModel : public TrainableModel {
  public:
   std::vector<double> loss(const Batch& batch, const AbortFlag& abort) override;
   at::Tensor logits(const Batch& batch) override;
+  std::vector<std::vector<int32_t>> generate(const GenerateOptions& options) final;
+  std::vector<double> score_options(const ScoreOptions& options) final;
   at::Tensor embed(const std::vector<int32_t>& input_ids, const std::vector<int32_t>& input_lengths,
                    const AbortFlag& abort) override;
 
@@ -38,14 +40,23 @@ class LanguageModel : public TrainableModel {
   // fp32 logits of states.
   virtual at::Tensor head(const at::Tensor& states) const = 0;
 
+  // New tokens of each prompt; there is at least one of both.
+  virtual std::vector<std::vector<int32_t>> generate_behind(const Sequences& prompts,
+                                                            const GenerateOptions& options) const = 0;
+  // The states that the options' tokens are predicted from, in the options' order.
+  virtual at::Tensor option_states(const Sequences& prompts, const Sequences& targets,
+                                   const ScoreOptions& options) const = 0;
+
+  void check_prompts(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) const;
+
+  const int64_t vocab_size_;
+
+ private:
   // Cross entropy of every row, its logits made by chunks: all at once may be gigabytes.
   std::vector<double> losses_of(const at::Tensor& states, const std::vector<int32_t>& labels,
                                 const AbortFlag& abort) const;
-  void check_prompts(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) const;
   // Also that every option has a prompt.
   void check_options(const ScoreOptions& options) const;
-
-  const int64_t vocab_size_;
 };
 
 }  // namespace rkif

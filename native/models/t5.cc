@@ -3,41 +3,32 @@
 #include <ATen/ops/mul.h>
 
 #include <cmath>
-#include <stdexcept>
 
+#include "models/config_check.h"
 #include "models/t5_model.h"
 
 namespace rkif {
 namespace {
 
-void check(const T5Config& c, const ModelOptions& options) {
-  auto positive = [](const char* name, int64_t value) {
-    if (value < 1) {
-      throw std::invalid_argument(std::string("T5 configuration: ") + name + " is " + std::to_string(value) +
-                                  ", expected at least 1");
-    }
-  };
-  positive("vocab_size", c.vocab_size);
-  positive("d_model", c.d_model);
-  positive("d_kv", c.d_kv);
-  positive("d_ff", c.d_ff);
-  positive("num_heads", c.num_heads);
-  positive("num_layers", c.num_layers);
-  positive("num_decoder_layers", c.num_decoder_layers);
+const T5Config& checked(const T5Config& c, const ModelOptions& options) {
+  const ConfigCheck check("T5");
+  check.positive("vocab_size", c.vocab_size);
+  check.positive("d_model", c.d_model);
+  check.positive("d_kv", c.d_kv);
+  check.positive("d_ff", c.d_ff);
+  check.positive("num_heads", c.num_heads);
+  check.positive("num_layers", c.num_layers);
+  check.positive("num_decoder_layers", c.num_decoder_layers);
   auto token = [&](const char* name, int64_t id) {
     if (id < 0 || id >= c.vocab_size) {
-      throw std::invalid_argument(std::string("T5 configuration: ") + name + " is " + std::to_string(id) +
-                                  ", expected a token below the vocabulary's size of " + std::to_string(c.vocab_size));
+      check.refuse(std::string(name) + " is " + std::to_string(id) +
+                   ", expected a token below the vocabulary's size of " + std::to_string(c.vocab_size));
     }
   };
   token("pad_token_id", c.pad_token_id);
   token("decoder_start_token_id", c.decoder_start_token_id);
   check_rate("T5: the dropout rate", options.base_dropout < 0 ? c.dropout_rate : options.base_dropout);
-}
-
-const T5Config& checked(const T5Config& config, const ModelOptions& options) {
-  check(config, options);
-  return config;
+  return c;
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
 // T5's generation and scoring of given options.
-#include <c10/core/InferenceMode.h>
-
 #include "models/generation.h"
 #include "models/t5_model.h"
 
@@ -23,12 +21,7 @@ void set_step(const std::vector<int32_t>& active, int64_t step, const Sequences&
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> T5::generate(const GenerateOptions& options) {
-  c10::InferenceMode inference;
-  check_prompts(options.input_ids, options.input_lengths);
-  Sequences prompts(options.input_lengths);
-  if (prompts.count() == 0 || options.max_new_tokens < 1) return std::vector<std::vector<int32_t>>(prompts.count());
-
+std::vector<std::vector<int32_t>> T5::generate_behind(const Sequences& prompts, const GenerateOptions& options) const {
   T5Pass pass;
   pass.abort = options.abort;
   at::Tensor encoded = encoder_.encode(index_tensor(options.input_ids), prompts, {}, embedding_, pass);
@@ -47,25 +40,14 @@ std::vector<std::vector<int32_t>> T5::generate(const GenerateOptions& options) {
                          });
 }
 
-std::vector<double> T5::score_options(const ScoreOptions& options) {
-  c10::InferenceMode inference;
-  check_options(options);
-  std::vector<double> sums(options.option_lengths.size(), 0.0);
-  if (sums.empty()) return sums;
-
+at::Tensor T5::option_states(const Sequences& prompts, const Sequences& targets, const ScoreOptions& options) const {
   T5Pass pass;
   pass.abort = options.abort;
-  Sequences prompts(options.input_lengths), targets(options.option_lengths);
   at::Tensor encoded = encoder_.encode(index_tensor(options.input_ids), prompts, {}, embedding_, pass);
   T5DecoderInput input{index_tensor(decoder_ids(options.option_ids, targets)),
                        attention_spans(targets, targets, {}, {}),
                        attention_spans(targets, prompts, options.option_prompts, {}), decoder_.bias(targets.longest)};
-  std::vector<double> losses =
-      losses_of(decoder_.decode(input, encoded, {}, embedding_, pass), options.option_ids, options.abort);
-  for (size_t i = 0; i < sums.size(); ++i) {
-    for (int64_t token = 0; token < targets.lengths[i]; ++token) sums[i] -= losses[targets.starts[i] + token];
-  }
-  return sums;
+  return decoder_.decode(input, encoded, {}, embedding_, pass);
 }
 
 }  // namespace rkif

@@ -31,9 +31,9 @@ enum Site : uint32_t {
 };
 constexpr uint32_t kCrossOffset = kCrossQ - kSelfQ;
 
-// Stack in bit 24, layer from bit 8, place below.
-uint32_t site_number(bool decoder, int64_t layer, uint32_t site) {
-  return (decoder ? 1u << 24 : 0u) | static_cast<uint32_t>(layer) << 8 | site;
+// The stack is in bit 24.
+uint32_t stack_site(bool decoder, int64_t layer, uint32_t site) {
+  return (decoder ? 1u << 24 : 0u) | site_number(layer, site);
 }
 
 }  // namespace
@@ -80,20 +80,17 @@ void T5Stack::list(SlotList& slots) {
 }
 
 Dropout T5Stack::place(const T5Pass& pass, int64_t layer, uint32_t site) const {
-  if (pass.rate <= 0) return {};
-  return {pass.rate, dropout_site_key(pass.counters, site_number(decoder_, layer, site)),
-          decoder_ ? pass.decoder_rows : pass.encoder_rows};
+  return dropout_at(pass.rate, pass.counters, stack_site(decoder_, layer, site),
+                    decoder_ ? pass.decoder_rows : pass.encoder_rows);
 }
 
 Dropout T5Stack::adapter_place(const T5Pass& pass, int64_t layer, uint32_t site, bool encoder_rows) const {
-  if (pass.adapter_rate <= 0) return {};
-  return {pass.adapter_rate, dropout_site_key(pass.counters, site_number(decoder_, layer, site)),
-          encoder_rows ? pass.encoder_rows : pass.decoder_rows};
+  return dropout_at(pass.adapter_rate, pass.counters, stack_site(decoder_, layer, site),
+                    encoder_rows ? pass.encoder_rows : pass.decoder_rows);
 }
 
 AttentionDropout T5Stack::probabilities(const T5Pass& pass, int64_t layer, uint32_t site) const {
-  if (pass.rate <= 0) return {};
-  return {pass.rate, dropout_site_key(pass.counters, site_number(decoder_, layer, site))};
+  return attention_dropout_at(pass.rate, pass.counters, stack_site(decoder_, layer, site));
 }
 
 at::Tensor T5Stack::embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const {

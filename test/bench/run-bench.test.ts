@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { readFileSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -125,6 +126,48 @@ describe("a bench", function () {
     }
     expect(stops).to.be.greaterThan(3);
     expect(untimed(results)).to.deep.equal(untimed(alone));
+  });
+
+  it("runs several cells at once, each in a process of its own, with the same figures", async () => {
+    const out = at("parallel");
+    const controller = new AbortController();
+    const started = new Set<number>();
+    let steps = 0;
+    const stopped = await rejection(
+      runBench(plan, {
+        ...{ out, jobs: 3, signal: controller.signal },
+        onEvent: (event) => {
+          started.add(event.number);
+          if (event.event === "cell-event" && event.told.event === "step" && ++steps === 15)
+            controller.abort();
+        },
+      }),
+    );
+    expect(stopped.code).to.equal("ABORTED");
+    expect([...started]).to.include.members([1, 2, 3]);
+    const results = await runBench(plan, { out, jobs: 3 });
+    expect(untimed(results)).to.deep.equal(untimed(alone));
+    expect(await readResults(out)).to.deep.equal(results);
+    expect((await rejection(runBench(plan, { out, jobs: 1.5 }))).message).to.contain("jobs is 1.5");
+  });
+
+  it("takes a cell's process that is killed for a failure of that cell alone", async () => {
+    const out = at("killed-cell");
+    const two = await planBench(input({ variants: ["sequential"], options }));
+    const killed = await runBench(two, {
+      ...{ out, jobs: 2 },
+      onEvent: (event) => {
+        if (event.event !== "cell-event" || event.told.event !== "step" || event.number !== 1) return;
+        process.kill(Number(readFileSync(join(out, event.cell.run, "lock"), "utf8")), "SIGKILL");
+      },
+    });
+    expect(killed.cells.map(({ state }) => state)).to.deep.equal(["failed", "done"]);
+    const [first] = killed.cells;
+    if (first?.state !== "failed") throw new Error("not failed");
+    expect(first.failure.code).to.equal("PROCESS_ENDED");
+    expect(first.failure.message).to.contain("SIGKILL");
+    const again = await runBench(two, { out, jobs: 2 });
+    expect(again.variants[0]!.OP).to.deep.equal(alone.variants[0]!.OP);
   });
 
   it("killed and started again by the command line, ends with the table of one left alone", async () => {

@@ -3,7 +3,8 @@ import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { LearnerEvent } from "../../lib/training/events.js";
 import { readPredictions } from "../../lib/training/predictions.js";
-import { sizeOf, type TensorShape } from "../../lib/training/tensor-statistics.js";
+import { elementCount } from "../../lib/models/element-count.js";
+import type { TensorShape } from "../../lib/training/tensor-statistics.js";
 import { normaliseAnswer } from "../../lib/data/normalise-answer.js";
 import { learnAll, settings, smallTasks, temporaryFolder, writeTinyCheckpoint } from "./tiny-run.js";
 
@@ -39,11 +40,13 @@ describe("what a run logs", function () {
         expect(sum(logged[name]!), name).to.equal(cycle[name]);
       }
       layout.forEach((tensor, i) =>
-        expect(logged.onlyIn![i]! + logged.onlyOut![i]! + logged.both![i]!).to.be.at.most(sizeOf(tensor)),
+        expect(logged.onlyIn![i]! + logged.onlyOut![i]! + logged.both![i]!).to.be.at.most(
+          elementCount(tensor),
+        ),
       );
       // The square of a mean is at most the mean of squares.
-      const elements = sum(layout.map(sizeOf));
-      const mean = sum(layout.map((tensor, i) => logged.importanceIn[i]! * sizeOf(tensor))) / elements;
+      const elements = sum(layout.map(elementCount));
+      const mean = sum(layout.map((tensor, i) => logged.importanceIn[i]! * elementCount(tensor))) / elements;
       expect(mean)
         .to.be.above(0)
         .and.below(cycle.importanceIn! * 1.0001);

@@ -2,16 +2,18 @@ import { benchTable, orderTable, type BenchResults, type VariantResults } from "
 import { formatScore, renderTable } from "../../../lib/report/table.js";
 import { optionsText, type SearchedMethod } from "./search.js";
 import type { Sizes } from "./plan.js";
+import type { Study } from "./studies.js";
 
 /** What the page is made from. */
 export interface Found {
+  study: Study;
   sizes: Sizes;
   searched: readonly SearchedMethod[];
   searchResults: BenchResults;
   /** All methods on one order. */
   all: BenchResults;
   /** The main ones on several orders and seeds. */
-  main: BenchResults;
+  main: BenchResults | null;
   long: BenchResults | null;
   /** How to make the page again. */
   command: string;
@@ -19,36 +21,49 @@ export interface Found {
 
 /** The results page in Markdown. It says what the figures say, for and against. */
 export function resultsPage(found: Found): string {
-  const { sizes, searched, searchResults, all, main, long, command } = found;
-  const minutes = [searchResults, all, main, ...(long ? [long] : [])].flatMap(({ cells }) =>
+  const { study, sizes, searched, searchResults, all, main, long, command } = found;
+  const benches = [searchResults, all, main, long].filter((bench) => bench !== null);
+  const minutes = benches.flatMap(({ cells }) =>
     cells.map((cell) =>
       cell.state === "done" ? (cell.result.timing.trainSeconds + cell.result.timing.evaluateSeconds) / 60 : 0,
     ),
   );
   const runs = minutes.length;
   return `${[
-    "# Every method on MiniLM",
-    `Made by \`${command}\`, ${runs} runs of together ${Math.round(minutes.reduce((a, b) => a + b, 0))} minutes; the same command again goes on with what is missing.`,
-    "The model is all-MiniLM-L6-v2, an encoder of 22 million weights: a text is answered by the label whose embedding is nearest to its own, " +
-      `of all labels seen so far. ${sizes.trainLimit} training and at most ${sizes.testLimit} test records a task (the first of each file), ` +
-      `${epochs(sizes)}, batches of 8, 64 tokens, warm-up of 5 steps, ${sizes.memoryRecords} records kept of each task by methods with a memory; ` +
+    `# ${study.title}`,
+    `Made by \`${command}\`, ${runs} runs that took ${Math.round(minutes.reduce((a, b) => a + b, 0))} minutes of one core together; the same command again goes on with what is missing.`,
+    `${study.about} ${sizes.trainLimit} training and at most ${sizes.testLimit} test records a task (the first of each file), ` +
+      `${epochs(sizes)}, ${optionsText(shown(study.options))}, ${sizes.memoryRecords} records kept of each task by methods with a memory; ` +
       "adapter, optimizer and everything else are the package's defaults and the same for all. " +
       "OP is the mean accuracy on all tasks at the end, BWT the mean change since a task was learned. " +
       "Mean ± standard deviation over orders and seeds; tokens, steps and seconds are means of a run, and seconds (*) differ from machine to machine.",
     `## Order ${sizes.orders.all}, all methods`,
-    `Seed ${sizes.seeds[0]}${sizes.everything ? "" : "; more seeds of the main methods are below"}. per-task is told which task a record is of, and multi-task sees all tasks at once: upper bounds, not competitors.`,
+    `${sizes.everything ? `Seeds ${sizes.seeds.join(", ")}` : `Seed ${sizes.seeds[0]}; more seeds of the main methods are below`}. per-task is told which task a record is of, and multi-task sees all tasks at once: upper bounds, not competitors.`,
     benchTable(all, "markdown"),
     verdict(all),
-    `## Orders ${sizes.orders.main.join(", ")}, seeds ${sizes.seeds.join(", ")}`,
-    benchTable(main, "markdown"),
-    ...[orderTable(main, "markdown")].filter((table) => table !== undefined),
-    verdict(main),
+    ...(main
+      ? [
+          `## Orders ${sizes.orders.main.join("; ")}, seeds ${sizes.seeds.join(", ")}`,
+          benchTable(main, "markdown"),
+          ...[orderTable(main, "markdown")].filter((table) => table !== undefined),
+          verdict(main),
+        ]
+      : []),
     ...(long ? [`## Order ${sizes.orders.long}, 15 tasks`, benchTable(long, "markdown"), verdict(long)] : []),
     "## The search",
     `Every method was tried at ${sizes.gridPoints} points on the dev records (at most ${sizes.devLimit} a task) of order ${sizes.orders.all}, trained on ${sizes.searchLimit} records a task with seed ${sizes.searchSeed}, which is not used above. The best (bold) was used everywhere. recurrent-kif:published-code also keeps, as published, the parameters with the least loss on 25 dev records a task.`,
     searchTable(searched),
-    ...failures([searchResults, all, main, ...(long ? [long] : [])]),
+    ...failures(benches),
   ].join("\n\n")}\n`;
+}
+
+/** What is said of the options: where data and model are is another thing on every machine. */
+function shown({
+  data: _,
+  model: __,
+  ...options
+}: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return options;
 }
 
 function epochs({ epochs: count }: Sizes): string {

@@ -20,7 +20,7 @@ export interface SearchedMethod {
 export async function search(
   sizes: Sizes,
   given: Readonly<Record<string, unknown>>,
-  out: string,
+  { out, jobs }: { out: string; jobs: number },
 ): Promise<{ methods: SearchedMethod[]; results: BenchResults }> {
   const names = allMethods(sizes);
   const entries = names.flatMap((name) =>
@@ -38,7 +38,7 @@ export async function search(
       evaluateOn: "dev",
       options: sharedOptions(sizes, given, sizes.searchLimit),
     },
-    out,
+    { out, jobs },
     "search",
   );
   const OPs = new Map(results.variants.map(({ variant, OP }) => [variant, OP.mean]));

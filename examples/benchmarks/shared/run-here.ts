@@ -3,12 +3,16 @@ import { Display, interruptSignal } from "../../../lib/cli/display.js";
 import { isAborted, planBench, runBench, type BenchInput, type BenchResults } from "../../../lib/index.js";
 
 /** Plans a bench and runs it with progress on stderr; SIGINT saves and stops. */
-export async function runHere(input: BenchInput, out: string, source: string): Promise<BenchResults> {
+export async function runHere(
+  input: BenchInput,
+  { out, jobs = 1 }: { out: string; jobs?: number },
+  source: string,
+): Promise<BenchResults> {
   const plan = await planBench(input, source);
   const display = new Display();
   const { signal, release } = interruptSignal(display);
   try {
-    return await runBench(plan, { out, signal, onEvent: (event) => showBench(display, event) });
+    return await runBench(plan, { out, jobs, signal, onEvent: (event) => showBench(display, event) });
   } finally {
     release();
     display.stop();

@@ -8,7 +8,8 @@ import type { Benchmark } from "./benchmark.js";
 export const manifestName = "benchmark.json";
 
 const object = { error: "an object" };
-const text = z.string({ error: "a string" }).min(1, { error: "a string that is not empty" });
+/** A name or title in a file that people write. */
+export const text = z.string({ error: "a string" }).min(1, { error: "a string that is not empty" });
 
 const schema = z.strictObject(
   {

@@ -1,6 +1,6 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { RkifError } from "../../errors.js";
+import { exists } from "../../models/exists.js";
 import { readJsonFile, shown } from "../../models/json-file.js";
 import { readTextFile } from "../text-file.js";
 
@@ -49,8 +49,4 @@ function templateText(template: unknown, file: string): string {
 function isNamed(entry: unknown): entry is { name: string; template: string } {
   const { name, template } = (entry ?? {}) as Record<string, unknown>;
   return typeof name === "string" && typeof template === "string";
-}
-
-async function exists(file: string): Promise<boolean> {
-  return (await stat(file).catch(() => undefined)) !== undefined;
 }

@@ -1,5 +1,5 @@
 import type { TensorShape } from "../../training/tensor-statistics.js";
-import { sizeOf } from "../../training/tensor-statistics.js";
+import { elementCount } from "../../models/element-count.js";
 import type { LoggedTask } from "../data/metrics-log.js";
 import { placeOf } from "./tensor-name.js";
 
@@ -34,7 +34,7 @@ export function maskFigures(log: readonly LoggedTask[], layout: readonly TensorS
   const places = new Map<string, PlaceCounts>();
   for (const event of last) {
     for (const [i, tensor] of layout.entries()) {
-      const size = sizeOf(tensor);
+      const size = elementCount(tensor);
       const total = (mean: number | null | undefined): number | null =>
         mean === null || mean === undefined ? null : mean * size;
       addTo(places, {
@@ -48,7 +48,7 @@ export function maskFigures(log: readonly LoggedTask[], layout: readonly TensorS
       });
     }
   }
-  const elements = layout.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
+  const elements = layout.reduce((sum, tensor) => sum + elementCount(tensor), 0);
   return {
     places: [...places.values()],
     tasks: last.flatMap(({ task, cycle, onlyIn, onlyOut, both }) =>

@@ -1,0 +1,15 @@
+import { parseSize } from "../models/size.js";
+import type { LoadModelOptions } from "../models/trained-model.js";
+import type { LearnerOptions } from "./options.js";
+
+/** What a model is loaded with, but for what trains. */
+export function loadOptions(
+  config: Pick<LearnerOptions, "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads">,
+): Omit<LoadModelOptions, "trainable"> {
+  const { model, baseType, copyWeights, adapter, memory, threads } = config;
+  return {
+    ...{ model, baseType, copyWeights, threads },
+    ...(adapter === null ? {} : { adapter }),
+    ...(memory === null ? {} : { memory: parseSize(memory, "memory") }),
+  };
+}
