@@ -1,7 +1,8 @@
+import { totalmem } from "node:os";
 import { RkifError } from "../errors.js";
 import type { BaseType, ModelFamily } from "../native/contract.js";
 import { formatSize } from "./size.js";
-import { layerWeights } from "./threads.js";
+import { fewWeights, layerWeights } from "./threads.js";
 
 const baseTypes: readonly BaseType[] = ["float32", "bfloat16", "int8"];
 
@@ -52,4 +53,27 @@ export function checkMemory(
     `${folder}: the weights${full ? " and their gradients" : ""} take ${formatSize(bytes)} as ${baseType}, more than the limit of ` +
       `${formatSize(limit)}; ${advice}`,
   );
+}
+
+/**
+ * Whether layers are kept packed as well: twice their size more. Small models' operations are too short to gain by it.
+ * @param room - bytes that all weights may take
+ */
+export function prepackFits(
+  model: ModelFamily,
+  { baseType, room, full }: { baseType: BaseType; room: number; full: boolean },
+): boolean {
+  if (full || baseType === "int8" || layerWeights(model) < fewWeights) return false;
+  const packed = 2 * layerWeights(model) * (baseType === "float32" ? 4 : 2);
+  return weightBytes(model, baseType) + packed <= room;
+}
+
+/**
+ * Half of what the machine or its container has, in bytes. What is free at the moment does not count: a run that goes on is to compute
+ * the same bits.
+ */
+export function usualRoom(): number {
+  // 0 or a huge number where there is no container that sets a limit.
+  const container = process.constrainedMemory();
+  return (container > 0 ? Math.min(container, totalmem()) : totalmem()) / 2;
 }

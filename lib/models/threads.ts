@@ -2,7 +2,7 @@ import type { DecoderConfig, EncoderConfig, ModelFamily, T5Config } from "../nat
 import { loadAddon } from "../native/load.js";
 
 /** Below this many weights, waking a second thread for an operation takes about as long as the operation (measured on 2 cores). */
-const fewWeights = 8e6;
+export const fewWeights = 8e6;
 
 let libtorchsChoice: Promise<number> | undefined;
 

@@ -13,7 +13,7 @@ import { exists } from "./exists.js";
 import { joinedConfig, joinedTensors } from "./joined-adapter.js";
 import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
 import { readJsonFile } from "./json-file.js";
-import { checkMemory } from "./memory.js";
+import { checkMemory, prepackFits, usualRoom } from "./memory.js";
 import { setThreadsFor } from "./threads.js";
 import { Tokenizer } from "./tokenizer.js";
 
@@ -29,6 +29,8 @@ export interface LoadModelOptions {
   /** Type of the frozen base weights in memory. Default "float32". */
   baseType?: BaseType;
   copyWeights?: boolean;
+  /** As {@link ModelOptions.prepack}. Default: where the weights are many enough to gain by it and few enough to fit. */
+  prepack?: boolean;
   /** Bytes that the weights may take in memory; absent: no limit. */
   memory?: number;
   /** Threads of one operation, for the whole process; null or absent: one for a small model, libtorch's choice for others. */
@@ -103,6 +105,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
     skip,
     baseType,
     copyWeights: options.copyWeights ?? false,
+    prepack: options.prepack ?? prepackFits(config, { baseType, room: options.memory ?? usualRoom(), full }),
     trainable: modules,
     ...(options.baseDropout === undefined ? {} : { baseDropout: options.baseDropout }),
   });

@@ -302,6 +302,11 @@ export type ModelOptions = ModelFamily & {
   baseDropout?: number;
   /** Read all weights at load instead of mapping the files. */
   copyWeights?: boolean;
+  /**
+   * Keep frozen linear layers (not of int8) in the layout of the machine's matrix products as well: training is faster for twice these
+   * layers' memory. Without effect where libtorch or the CPU has no such layout. Default false.
+   */
+  prepack?: boolean;
 };
 
 /**

@@ -24,6 +24,7 @@ ModelOptions model_options(const Argument& options) {
   ModelOptions result;
   result.base_type = base_type(options["baseType"]);
   if (!options["baseDropout"].missing()) result.base_dropout = options["baseDropout"].rate();
+  if (!options["prepack"].missing()) result.prepack = options["prepack"].boolean();
   Argument trainable = options["trainable"];
   std::string kind = trainable["kind"].string();
   if (kind == "full") {

@@ -15,21 +15,26 @@
 namespace rkif {
 namespace {
 
-// x times `matrix` in the matrix's type, as fp32.
-at::Tensor product(const at::Tensor& x, const at::Tensor& matrix) {
-  if (matrix.scalar_type() == at::kFloat) return at::mm(x, matrix);
-  return at::mm(x.to(matrix.scalar_type()), matrix).to(at::kFloat);
+// x W^T and y W as fp32, computed in the weight's type.
+at::Tensor times_transposed(const at::Tensor& x, const Linear& layer) {
+  if (layer.scales.defined()) return times_transposed(x, QuantisedRows{layer.weight, layer.scales});
+  at::Tensor in = x.to(layer.weight.scalar_type());
+  const Prepacked* prepacked = layer.prepacked();
+  return (prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t())).to(at::kFloat);
+}
+
+at::Tensor times(const at::Tensor& y, const Linear& layer) {
+  if (layer.scales.defined()) return times(y, QuantisedRows{layer.weight, layer.scales});
+  at::Tensor in = y.to(layer.weight.scalar_type());
+  const Prepacked* prepacked = layer.prepacked();
+  bool packed = prepacked && prepacked->has_both();
+  return (packed ? prepacked->times(in) : at::mm(in, layer.weight)).to(at::kFloat);
 }
 
 at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
-  at::Tensor y =
-      layer.scales.defined() ? times_transposed(x, {layer.weight, layer.scales}) : product(x, layer.weight.t());
+  at::Tensor y = times_transposed(x, layer);
   if (layer.bias.defined()) y.add_(layer.bias.detach());
   return y;
-}
-
-at::Tensor gradient_of_input(const at::Tensor& dy, const Linear& layer) {
-  return layer.scales.defined() ? times(dy, {layer.weight, layer.scales}) : product(dy, layer.weight);
 }
 
 at::Tensor adapter_input(const at::Tensor& x, const Dropout& place) {
@@ -93,7 +98,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       into.add_(at::sum(dy, {0}));
     }
     at::Tensor dx;
-    if (needs_x) dx = gradient_of_input(dy, layer);
+    if (needs_x) dx = times(dy, layer);
     if (layer.adapter_active()) {
       at::Tensor into_b = layer.b.grad();
       into_b.addmm_(dy.t(), kept.low_rank, 1, layer.scale);
@@ -127,6 +132,11 @@ at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapt
   return LinearFunction::apply(x, leaf, second_leaf, &layer, adapter_dropout);
 }
 
+void Linear::prepack() {
+  if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;
+  prepacked_ = std::make_unique<const Prepacked>(weight, true);
+}
+
 void Linear::merge() {
   at::NoGradGuard no_grad;
   at::Tensor merged = at::addmm(weight.to(at::kFloat), b, a, 1, scale);
@@ -134,11 +144,15 @@ void Linear::merge() {
   merged = merged.to(weight.scalar_type());
   original_ = std::move(weight);
   weight = std::move(merged);
+  original_prepacked_ = std::move(prepacked_);
+  // No gradient passes a merged layer.
+  if (original_prepacked_) prepacked_ = std::make_unique<const Prepacked>(weight, false);
 }
 
 void Linear::unmerge() {
   weight = std::move(original_);
   original_ = at::Tensor();
+  prepacked_ = std::move(original_prepacked_);
 }
 
 }  // namespace rkif

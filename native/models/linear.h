@@ -2,7 +2,10 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+
 #include "models/dropout.h"
+#include "models/prepacked.h"
 
 namespace rkif {
 
@@ -28,6 +31,10 @@ class Linear {
   // Whether the adapter's path is to be computed: it is there and not folded into the weight.
   bool adapter_active() const { return a.defined() && !original_.defined(); }
 
+  // Lays the weight out for products, where it is frozen, no int8 and the machine can. Products use that from then on.
+  void prepack();
+  const Prepacked* prepacked() const { return prepacked_.get(); }
+
   // Puts W + scale * (B A + B_f A_f), rounded to W's type, in W's place; the original is kept, not recomputed. For
   // adapted layers whose weight is not int8.
   void merge();
@@ -35,6 +42,8 @@ class Linear {
 
  private:
   at::Tensor original_;
+  std::unique_ptr<const Prepacked> prepacked_;
+  std::unique_ptr<const Prepacked> original_prepacked_;
 };
 
 // x: [rows, in] fp32 -> [rows, out] fp32. `adapter_dropout` acts on the input of A only. A bf16 or int8 weight takes

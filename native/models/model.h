@@ -61,7 +61,9 @@ struct ModelOptions {
   double adapter_dropout = 0;
   BaseType base_type = BaseType::kFloat32;  // kFloat32 in full-parameter mode
   double base_dropout = -1;                 // below 0: the config's rates
-  // Told of every tensor of the checkpoint that has been converted and is not looked at again: pages of a map may go.
+  // Frozen linear layers are kept laid out for products as well: faster, for twice their memory.
+  bool prepack = false;
+  // Told of every tensor of the checkpoint that is not looked at again, or seldom: pages of a map may go.
   std::function<void(const at::Tensor&)> converted = {};
 };
 

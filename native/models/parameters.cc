@@ -44,6 +44,13 @@ void place(const ParameterSlot& slot, const at::Tensor& values, const ModelOptio
   if (options.converted && slot.tensor->data_ptr() != values.data_ptr()) options.converted(values);
 }
 
+void prepack(const ParameterSlot& slot, const ModelOptions& options) {
+  if (slot.linear == nullptr || !slot.tensor->defined()) return;
+  slot.linear->prepack();
+  // Only merging looks at it again.
+  if (slot.linear->prepacked() && options.converted) options.converted(*slot.tensor);
+}
+
 // Adapted modules by path. Throws for what cannot be.
 std::map<std::string, AdaptedModule> checked(const ModelOptions& options, const SlotList& list) {
   auto refuse = [](const std::string& what) { throw std::invalid_argument("adapter: " + what); };
@@ -87,6 +94,9 @@ FlatParameters install_adapter(const SlotList& list, const ModelOptions& options
     layer->a = flat.leaf(leaf++);
     layer->b = flat.leaf(leaf++);
     layer->scale = static_cast<float>(scale);
+  }
+  if (options.prepack) {
+    for (const ParameterSlot& slot : list.slots()) prepack(slot, options);
   }
   return flat;
 }

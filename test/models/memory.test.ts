@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { checkMemory, weightBytes } from "../../lib/models/memory.js";
+import { totalmem } from "node:os";
+import { checkMemory, prepackFits, usualRoom, weightBytes } from "../../lib/models/memory.js";
 import type { ModelFamily } from "../../lib/native/contract.js";
 
 /** LLaMA-2-7B: 6.74 billion weights, 262 million of them in the two tables of the vocabulary. */
@@ -39,5 +40,22 @@ describe("memory", () => {
       '13.7 GB with baseType "bfloat16", 7.3 GB with baseType "int8"',
     );
     expect(() => check("float32", 40e9, true)).to.throw("and their gradients take 53.9 GB");
+  });
+
+  it("packs layers for products where twice their size fits, and where that can be used", () => {
+    const fits = (baseType: "float32" | "bfloat16" | "int8", room: number, full = false): boolean =>
+      prepackFits(llama, { baseType, room, full });
+    // Layers of 13 GB in bf16, three times, and the vocabulary.
+    expect(fits("bfloat16", 41e9)).to.equal(true);
+    expect(fits("bfloat16", 39e9)).to.equal(false);
+    expect(fits("float32", 41e9)).to.equal(false);
+    expect(fits("float32", 82e9, true)).to.equal(false);
+    expect(fits("int8", 82e9)).to.equal(false);
+    const small: ModelFamily = {
+      family: "decoder",
+      config: { ...llama.config, numLayers: 1, hiddenSize: 64 },
+    };
+    expect(usualRoom()).to.be.within(1, totalmem() / 2);
+    expect(prepackFits(small, { baseType: "float32", room: 41e9, full: false })).to.equal(false);
   });
 });

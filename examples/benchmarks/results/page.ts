@@ -32,10 +32,11 @@ export function resultsPage(found: Found): string {
   return `${[
     `# ${study.title}`,
     `Made by \`${command}\`, ${runs} runs that took ${Math.round(minutes.reduce((a, b) => a + b, 0))} minutes of one core together; the same command again goes on with what is missing.`,
-    `${study.about} ${sizes.trainLimit} training and at most ${sizes.testLimit} test records a task (the first of each file), ` +
-      `${epochs(sizes)}, ${optionsText(shown(study.options))}, ${sizes.memoryRecords} records kept of each task by methods with a memory; ` +
-      "adapter, optimizer and everything else are the package's defaults and the same for all. " +
-      "OP is the mean accuracy on all tasks at the end, BWT the mean change since a task was learned. " +
+    study.about,
+    `At most ${sizes.trainLimit} training and ${sizes.testLimit} test records of a task (the first of each file), ${epochs(sizes)}; ` +
+      `methods with a memory keep ${sizes.memoryRecords} records of each task. ` +
+      `All share ${optionsText(shown(study.options))}; what is not said here or under "The search" is the package's default.`,
+    "OP is the mean accuracy on all tasks at the end, BWT the mean change since a task was learned. " +
       "Mean ± standard deviation over orders and seeds; tokens, steps and seconds are means of a run, and seconds (*) differ from machine to machine.",
     `## Order ${sizes.orders.all}, all methods`,
     `${sizes.everything ? `Seeds ${sizes.seeds.join(", ")}` : `Seed ${sizes.seeds[0]}; more seeds of the main methods are below`}. per-task is told which task a record is of, and multi-task sees all tasks at once: upper bounds, not competitors.`,

@@ -1,0 +1,87 @@
+// Layers laid out for products compute what plain ones do.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#include "check.h"
+#include "models/prepacked.h"
+#include "models_small_t5.h"
+#include "models_training_checks.h"
+
+using namespace rkif;
+using namespace rkif::test;
+
+namespace {
+
+ModelOptions prepacked(ModelOptions options) {
+  options.prepack = true;
+  return options;
+}
+
+}  // namespace
+
+TEST("prepacked: both products, for any number of rows") {
+  for (at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    if (!can_prepack(type)) continue;
+    at::Tensor weight = at::empty({70, 33});
+    fill_random(weight, 1, 1);
+    weight = weight.to(type);
+    const Prepacked both(weight, true);
+    CHECK(both.has_both());
+    CHECK(!Prepacked(weight, false).has_both());
+    const double tolerance = type == at::kFloat ? 1e-6 : 1e-2;
+    for (int64_t rows : {1, 7, 40, 600}) {
+      at::Tensor x = at::empty({rows, 33}), y = at::empty({rows, 70});
+      fill_random(x, 2, 1);
+      fill_random(y, 3, 1);
+      auto product = [&](const at::Tensor& in, const at::Tensor& matrix) {
+        return values(at::mm(in.to(type).to(at::kFloat), matrix.to(at::kFloat)));
+      };
+      at::Tensor forward = both.times_transposed(x.to(type)), backward = both.times(y.to(type));
+      CHECK_EQUAL(forward.scalar_type(), type);
+      CHECK_NEAR(relative_difference(values(forward.to(at::kFloat)), product(x, weight.t())), 0, tolerance);
+      CHECK_NEAR(relative_difference(values(backward.to(at::kFloat)), product(y, weight)), 0, tolerance);
+    }
+  }
+}
+
+TEST("prepacked: loss and gradients are those of plain layers, dropout on, fp32 and bf16") {
+  for (BaseType type : {BaseType::kFloat32, BaseType::kBFloat16}) {
+    ModelOptions options = lora_options(0.1, {"q", "k", "v", "o", "wi", "wo"});
+    options.base_type = type;
+    const double tolerance = type == BaseType::kFloat32 ? 2e-6 : 2e-2;
+    Result plain = run(*small_model(small_config(), options), {small_batch()}, with_dropout());
+    Result packed = run(*small_model(small_config(), prepacked(options)), {small_batch()}, with_dropout());
+    CHECK_NEAR(packed.report.loss_sum / plain.report.loss_sum, 1, tolerance);
+    CHECK_NEAR(relative_difference(packed.gradients, plain.gradients), 0, tolerance);
+  }
+}
+
+TEST("prepacked: the same call gives the same bits") {
+  std::unique_ptr<Model> model = small_model(small_config(), prepacked(lora_options()));
+  Result first = run(*model, {small_batch()}, with_dropout());
+  Result second = run(*model, {small_batch()}, with_dropout());
+  CHECK(first.gradients == second.gradients);
+}
+
+TEST("prepacked: a merged adapter takes the packed weight's place, and gives it back") {
+  std::unique_ptr<Model> plain = small_model(small_config(), lora_options());
+  std::unique_ptr<Model> model = small_model(small_config(), prepacked(lora_options()));
+  const std::vector<float> before = values(model->logits(small_batch()));
+  model->merge_adapter();
+  const std::vector<float> merged = values(model->logits(small_batch()));
+  plain->merge_adapter();
+  CHECK_NEAR(relative_difference(merged, values(plain->logits(small_batch()))), 0, 1e-6);
+  CHECK_NEAR(relative_difference(merged, before), 0, 1e-5);
+  model->unmerge_adapter();
+  CHECK(values(model->logits(small_batch())) == before);
+}
+
+TEST("prepacked: what trains or is int8 stays as it is") {
+  ModelOptions int8 = lora_options();
+  int8.base_type = BaseType::kInt8;
+  for (const ModelOptions& options : {full_options(), int8}) {
+    Result plain = run(*small_model(small_config(), options), {small_batch()}, with_dropout());
+    Result packed = run(*small_model(small_config(), prepacked(options)), {small_batch()}, with_dropout());
+    CHECK(packed.gradients == plain.gradients);
+  }
+}
