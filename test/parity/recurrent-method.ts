@@ -6,7 +6,8 @@ import type { output } from "zod";
 import { learningRateAt } from "../../lib/methods/schedule.js";
 import { recurrentKif } from "../../lib/methods/recurrent-kif.js";
 import type { CycleReport, StepRequest, StepResult, TrainingRecord } from "../../lib/methods/run.js";
-import { newTaskCounters, TaskRun, type TaskRunParts } from "../../lib/training/task-run.js";
+import { TaskRun, type TaskRunParts } from "../../lib/training/task-run.js";
+import { newTaskCounters } from "../../lib/training/task-state.js";
 import { createVector, fuseAdaptive } from "../../lib/models/kernels.js";
 import type { Mask, Vector } from "../../lib/native/contract.js";
 import type {
