@@ -5,7 +5,7 @@ import { RkifError, isAborted } from "../errors.js";
 import { saveTrained } from "../models/trained-model.js";
 import type { AbortFlag } from "../native/contract.js";
 import { findMethod, methodOptions } from "./config.js";
-import { readLearnedTask, writeMemory, type LearnedTask } from "./learned-task.js";
+import { readKeptTask, withMemory, writeMemory, type KeptTask, type LearnedTask } from "./learned-task.js";
 import { MatrixFiller } from "./matrix-filler.js";
 import { openTaskRun } from "./open-task-run.js";
 import type { OpenRun } from "./open-run.js";
@@ -59,8 +59,8 @@ class TaskLearning {
   async learn(): Promise<void> {
     const { store, config, format } = this.#run;
     const current = await takeUp(store, this.#tasks, this.#index, config);
+    const tasks = await this.#readTasks();
     if (current.stage !== "after") {
-      const tasks = await this.#readTasks(false);
       const encoded = await format.encode(this.#tasks.flatMap(({ train }) => train));
       if (current.stage === "new") {
         const { cutSources, cutTargets, records } = encoded;
@@ -78,7 +78,7 @@ class TaskLearning {
       await this.#keep(current);
     }
     store.clock("evaluateSeconds");
-    await this.#evaluateAfter();
+    await this.#evaluateAfter(tasks);
   }
 
   /** Saves where the run stands. */
@@ -93,7 +93,7 @@ class TaskLearning {
     this.#training = undefined;
   }
 
-  async #evaluateBefore(tasks: readonly LearnedTask[]): Promise<void> {
+  async #evaluateBefore(tasks: readonly KeptTask[]): Promise<void> {
     const { config, learned } = this.#run;
     if (!config.measureForwardTransfer) return;
     for (const [k, task] of tasks.entries())
@@ -103,7 +103,7 @@ class TaskLearning {
   /** The stages "train" and "consolidate". */
   async #train(
     records: readonly EncodedRecord[],
-    tasks: readonly LearnedTask[],
+    tasks: readonly KeptTask[],
     current: CurrentTask,
   ): Promise<void> {
     const { config } = this.#run;
@@ -157,21 +157,23 @@ class TaskLearning {
   }
 
   /** Of all tasks learned so far; with it the tasks are learned. */
-  async #evaluateAfter(): Promise<void> {
-    const { learned, store } = this.#run;
-    const tasks = await this.#readTasks(true);
+  async #evaluateAfter(tasks: readonly KeptTask[]): Promise<void> {
+    const { learned, store, format } = this.#run;
     await this.#filler.after([...learned, ...tasks], this.#abort);
-    learned.push(...tasks);
+    const ready: LearnedTask[] = [];
+    for (const [k, task] of tasks.entries())
+      ready.push(await withMemory(store.folder, this.#index + k, task, format));
+    learned.push(...ready);
     store.counters.current = null;
     await this.save();
   }
 
-  async #readTasks(hasMemory: boolean): Promise<LearnedTask[]> {
+  async #readTasks(): Promise<KeptTask[]> {
     const { store, config, format } = this.#run;
-    const read: LearnedTask[] = [];
+    const read: KeptTask[] = [];
     for (const [k, { name }] of this.#tasks.entries()) {
       const usesDev = config.selectBestOnDev;
-      read.push(await readLearnedTask(store.folder, this.#index + k, name, format, { hasMemory, usesDev }));
+      read.push(await readKeptTask(store.folder, this.#index + k, name, format, { usesDev }));
     }
     return read;
   }

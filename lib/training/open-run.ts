@@ -6,7 +6,7 @@ import { evaluatedBy } from "./evaluate-learned.js";
 import type { LearnerEvent } from "./events.js";
 import { initialAdapter } from "./initialize.js";
 import { agreed, keptConfig, trainableOf } from "./kept-config.js";
-import { readLearnedTask, type LearnedTask } from "./learned-task.js";
+import { readKeptTask, withMemory, type LearnedTask } from "./learned-task.js";
 import { loadOptions } from "./load-options.js";
 import { replaceFolder, writeJson, type RunFolder } from "./run-folder.js";
 import { namesOf, RunStore } from "./run-store.js";
@@ -82,6 +82,7 @@ async function restore({ config, format, store, learned }: OpenRun): Promise<voi
   const finished = current ? matrix.tasks.slice(0, -namesOf(current).length) : matrix.tasks;
   for (const [index, name] of finished.entries()) {
     const usesDev = config.selectBestOnDev;
-    learned.push(await readLearnedTask(store.folder, index, name, format, { hasMemory: true, usesDev }));
+    const task = await readKeptTask(store.folder, index, name, format, { usesDev });
+    learned.push(await withMemory(store.folder, index, task, format));
   }
 }

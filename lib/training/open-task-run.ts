@@ -1,6 +1,6 @@
 import type { EncodedRecord } from "../data/formats/record-format.js";
 import { findMethod } from "./config.js";
-import type { LearnedTask } from "./learned-task.js";
+import type { KeptTask } from "./learned-task.js";
 import { TaskLog } from "./logging.js";
 import type { OpenRun } from "./open-run.js";
 import type { CurrentTask } from "./run-store.js";
@@ -12,7 +12,7 @@ export interface TaskToTrain extends Pick<TaskRunParts, "saved" | "abort" | "bef
   index: number;
   /** Encoded training records, of all tasks that are learned together. */
   records: readonly EncodedRecord[];
-  tasks: readonly Pick<LearnedTask, "dev">[];
+  tasks: readonly Pick<KeptTask, "dev">[];
   current: CurrentTask;
 }
 
