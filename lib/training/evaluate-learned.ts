@@ -31,6 +31,11 @@ export function evaluatedBy(
   return asked ?? (family === "encoder" ? "score" : "generate");
 }
 
+/** Labels of some tasks, each once: what an answer is chosen from when labels are scored. */
+export function labelsOf(tasks: readonly Pick<KeptTask, "labels">[]): string[] {
+  return [...new Set(tasks.flatMap(({ labels }) => labels))];
+}
+
 /** A task's test records on the model as it stands, as the configuration asks. */
 export async function evaluateLearned(
   loaded: Pick<TrainedModel, "model" | "tokenizer" | "trainable" | "endTokenIds">,

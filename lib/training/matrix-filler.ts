@@ -3,7 +3,7 @@ import { loadAdapter } from "../models/adapter.js";
 import type { TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag } from "../native/contract.js";
 import { findMethod, type ResolvedConfig } from "./config.js";
-import { evaluateLearned } from "./evaluate-learned.js";
+import { evaluateLearned, labelsOf } from "./evaluate-learned.js";
 import type { KeptTask } from "./learned-task.js";
 import { setEntry, writeMatrix } from "./matrix.js";
 import { writePredictions } from "./predictions.js";
@@ -141,9 +141,4 @@ export class MatrixFiller {
     await this.#store.log({ event: "evaluation", after, task: task.name, accuracy, ...own, correct, total });
     return { accuracy, own: ownLabelAccuracy ?? null };
   }
-}
-
-/** Labels of some tasks: what an answer is chosen from when labels are scored. */
-function labelsOf(tasks: readonly KeptTask[]): string[] {
-  return [...new Set(tasks.flatMap(({ labels }) => labels))];
 }
