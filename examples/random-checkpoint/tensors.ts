@@ -1,4 +1,5 @@
 /** Names, shapes and spreads of a checkpoint's tensors, in the order of the Hugging Face state dict. */
+import type { DecoderConfig, T5Config } from "../../lib/native/contract.js";
 
 export interface TensorSpec {
   name: string;
@@ -7,29 +8,27 @@ export interface TensorSpec {
   deviation: number | null;
 }
 
-export interface T5Shape {
+/** What of a configuration the tensors follow from. */
+export interface T5Shape extends Pick<
+  T5Config,
+  "vocabSize" | "dModel" | "dKv" | "dFf" | "numHeads" | "numLayers" | "relativeAttentionNumBuckets"
+> {
   family: "t5";
-  vocabSize: number;
-  dModel: number;
-  dKv: number;
-  dFf: number;
-  numHeads: number;
-  numLayers: number;
-  relativeAttentionNumBuckets: number;
 }
 
-export interface DecoderShape {
+export interface DecoderShape extends Pick<
+  DecoderConfig,
+  | "vocabSize"
+  | "hiddenSize"
+  | "intermediateSize"
+  | "numLayers"
+  | "numHeads"
+  | "numKeyValueHeads"
+  | "headSize"
+  | "queryKeyValueBias"
+  | "tieWordEmbeddings"
+> {
   family: "decoder";
-  vocabSize: number;
-  hiddenSize: number;
-  intermediateSize: number;
-  numLayers: number;
-  numHeads: number;
-  numKeyValueHeads: number;
-  headSize: number;
-  /** Biases of q, k and v. */
-  bias: boolean;
-  tied: boolean;
 }
 
 export type Shape = T5Shape | DecoderShape;
@@ -62,7 +61,7 @@ function* decoderTensors(shape: DecoderShape): Generator<TensorSpec> {
   const queries = shape.numHeads * headSize;
   const keys = shape.numKeyValueHeads * headSize;
   // A tied head turns states of length sqrt(hidden) into logits: these shall be about 1.
-  yield linear("model.embed_tokens", vocabSize, hidden, shape.tied ? hidden ** -0.5 : 1);
+  yield linear("model.embed_tokens", vocabSize, hidden, shape.tieWordEmbeddings ? hidden ** -0.5 : 1);
   for (let layer = 0; layer < shape.numLayers; layer++) {
     const at = `model.layers.${layer}`;
     const outputs: [string, number][] = [
@@ -72,7 +71,8 @@ function* decoderTensors(shape: DecoderShape): Generator<TensorSpec> {
     ];
     for (const [name, size] of outputs) {
       yield linear(`${at}.self_attn.${name}`, size, hidden);
-      if (shape.bias) yield { name: `${at}.self_attn.${name}.bias`, shape: [size], deviation: 0.1 };
+      if (shape.queryKeyValueBias)
+        yield { name: `${at}.self_attn.${name}.bias`, shape: [size], deviation: 0.1 };
     }
     yield linear(`${at}.self_attn.o_proj`, hidden, queries);
     yield linear(`${at}.mlp.gate_proj`, inner, hidden);
@@ -82,7 +82,7 @@ function* decoderTensors(shape: DecoderShape): Generator<TensorSpec> {
     yield norm(`${at}.post_attention_layernorm`, hidden);
   }
   yield norm("model.norm", hidden);
-  if (!shape.tied) yield linear("lm_head", vocabSize, hidden);
+  if (!shape.tieWordEmbeddings) yield linear("lm_head", vocabSize, hidden);
 }
 
 function* t5Tensors(shape: T5Shape): Generator<TensorSpec> {

@@ -8,7 +8,7 @@ import { mean } from "../evaluation/metrics.js";
 import { loadModel } from "../models/trained-model.js";
 import { renderTable, formatScore } from "../report/table.js";
 import { resolveDataOptions, resolvePart, splitConfig } from "../training/config.js";
-import { evaluatedBy, evaluateLearned } from "../training/evaluate-learned.js";
+import { evaluatedBy, evaluateLearned, labelsOf } from "../training/evaluate-learned.js";
 import { loadOptions } from "../training/load-options.js";
 import { evaluationOptions, formatOptions, modelOptions, runtimeOptions } from "../training/options.js";
 import { Display } from "./display.js";
@@ -57,7 +57,7 @@ async function evaluate(flags: { json?: boolean }, given: Record<string, unknown
         }),
       ),
     );
-    const candidates = [...new Set(tasks.flatMap(({ labels }) => labels))];
+    const candidates = labelsOf(tasks);
     const results = [];
     for (const task of tasks) {
       if (task.test.length === 0)

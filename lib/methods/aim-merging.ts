@@ -89,6 +89,12 @@ export const aimMerging: Method<typeof options.shape> = defineMethod({
       theta.copyFrom(start);
       theta.addScaled(tauIn, weightIn);
       theta.addScaled(tauOut, weightOut);
+      await run.cycle({
+        cycle: s.merges,
+        fused: true,
+        merge: { step: s.step, weightIn, weightOut, interval: s.interval },
+        vectors: { start, tauIn, tauOut },
+      });
       const learning = change / s.interval;
       if (s.merges >= steadyMerges) s.interval = nextInterval(s.interval, learning, s.learning, o);
       Object.assign(s, {

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { RkifError } from "../errors.js";
+import { elementCount } from "../models/element-count.js";
+import { createVector } from "../models/kernels.js";
 import { defineMethod, type Method } from "./method.js";
 import { trainPlainly } from "./sequential.js";
 
@@ -32,17 +34,32 @@ export const ewc: Method<typeof options.shape> = defineMethod({
   summary: "weights that mattered to earlier tasks are held near their values (online EWC)",
   options,
   usesMemory: false,
-  learn(run, { ewcStrength }) {
+  async learn(run, { ewcStrength }) {
     if (run.task.index === 0) return trainPlainly(run, run.taskBatches());
     const fisher = run.keptVector("fisher");
     const anchor = run.keptVector("anchor");
     const moved = run.vector("moved");
-    return trainPlainly(run, run.taskBatches(), {
-      penalty(gradients) {
-        moved.setDifference(run.parameters, anchor);
-        gradients.addProduct(fisher, moved, ewcStrength);
-      },
-    });
+    // sum F d^2 is the squared norm of sqrt(F) d. Neither vector needs to be saved: both are made of what is.
+    const root = createVector(fisher.length);
+    const weighed = createVector(fisher.length);
+    try {
+      for (const tensor of run.tensors) {
+        const values = await fisher.read(tensor.offset, elementCount(tensor));
+        root.set(values.map(Math.sqrt), tensor.offset);
+      }
+      await trainPlainly(run, run.taskBatches(), {
+        async penalty(gradients) {
+          moved.setDifference(run.parameters, anchor);
+          gradients.addProduct(fisher, moved, ewcStrength);
+          weighed.fill(0);
+          weighed.addProduct(root, moved, 1);
+          return (ewcStrength / 2) * (await weighed.norm()).norm ** 2;
+        },
+      });
+    } finally {
+      root.dispose();
+      weighed.dispose();
+    }
   },
   async consolidate(run, { fisherDecay, fisherRecords }) {
     const all = run.taskRecords;

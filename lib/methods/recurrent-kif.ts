@@ -1,10 +1,10 @@
 import { z } from "zod";
-import type { FusionTable } from "../native/contract.js";
+import type { FusionTable, Vector } from "../native/contract.js";
 import { elementCount } from "../models/element-count.js";
 import { fuse, fuseAdaptive, select } from "../models/kernels.js";
 import { defineMethod, type Method } from "./method.js";
 import { count, fraction, outerLearningRate } from "./fields.js";
-import type { Run } from "./run.js";
+import type { Importance, LoopImportance, Run } from "./run.js";
 import { learningRateAt } from "./schedule.js";
 import { trainPlainly } from "./sequential.js";
 
@@ -194,11 +194,11 @@ function cyclesOf(
 }
 
 interface CycleVectors {
-  start: ReturnType<Run["vector"]>;
-  tauIn: ReturnType<Run["vector"]>;
-  tauOut: ReturnType<Run["vector"]>;
-  importanceIn: ReturnType<Run["importance"]>;
-  importanceOut: ReturnType<Run["importance"]>;
+  start: Vector;
+  tauIn: Vector;
+  tauOut: Vector;
+  importanceIn: Importance;
+  importanceOut: Importance;
 }
 
 /** parameters = start + (wIn * tauIn + wOut * tauOut), with weights from the two scores. */
@@ -210,17 +210,15 @@ async function fuseCycle(
 ): Promise<void> {
   const scoreIn = v.importanceIn.score();
   const scoreOut = v.importanceOut.score();
-  const target = { parameters: run.parameters, start: v.start, tauIn: v.tauIn, tauOut: v.tauOut };
-  const vectors = {
-    start: v.start,
-    tauIn: v.tauIn,
-    tauOut: v.tauOut,
-    scoreIn,
-    scoreOut,
-    importanceIn: v.importanceIn.importance,
-    uncertaintyIn: v.importanceIn.uncertainty,
-    importanceOut: v.importanceOut.importance,
-    uncertaintyOut: v.importanceOut.uncertainty,
+  const vectors = { start: v.start, tauIn: v.tauIn, tauOut: v.tauOut };
+  const measuredBy = ({ importance, uncertainty }: Importance, score: Vector): LoopImportance => ({
+    importance,
+    uncertainty,
+    score,
+  });
+  const importance = {
+    in: measuredBy(v.importanceIn, scoreIn),
+    out: measuredBy(v.importanceOut, scoreOut),
   };
   const selection = {
     keepFraction: o.keepFraction,
@@ -238,9 +236,13 @@ async function fuseCycle(
     o.fusion === "masks" ? { in: select(scoreIn, selection), out: select(scoreOut, selection) } : undefined;
   try {
     const report = masks
-      ? await fuse(target, masks, table)
-      : await fuseAdaptive(target, { in: scoreIn, out: scoreOut }, o.fusionTemperature);
-    await run.cycle({ ...position, ...report, vectors, ...(masks ? { masks } : {}) });
+      ? await fuse({ parameters: run.parameters, ...vectors }, masks, table)
+      : await fuseAdaptive(
+          { parameters: run.parameters, ...vectors },
+          { in: scoreIn, out: scoreOut },
+          o.fusionTemperature,
+        );
+    await run.cycle({ ...position, ...report, vectors, importance, ...(masks ? { masks } : {}) });
   } finally {
     scoreIn.dispose();
     scoreOut.dispose();

@@ -74,6 +74,21 @@ export interface StepResult {
   penalty?: number;
 }
 
+/** How a cycle's task vectors became parameters, with one weight each: start + weightIn * tauIn + weightOut * tauOut. */
+export interface Merge {
+  /** Steps on the task's own records so far. */
+  step: number;
+  weightIn: number;
+  weightOut: number;
+  /** Steps that the cycle was planned to have on the task's records, and had on the memory. */
+  interval: number;
+}
+
+/** What one loop of a cycle measured. */
+export interface LoopImportance extends ImportanceVectors {
+  score: Vector;
+}
+
 /** What happened in one cycle of a recurrent method. Vectors and masks are only valid during the call. */
 export interface CycleReport {
   cycle: number;
@@ -84,17 +99,11 @@ export interface CycleReport {
   onlyOut?: number;
   both?: number;
   neither?: number;
-  vectors: {
-    start: Vector;
-    tauIn: Vector;
-    tauOut: Vector;
-    scoreIn: Vector;
-    scoreOut: Vector;
-    importanceIn: Vector;
-    uncertaintyIn: Vector;
-    importanceOut: Vector;
-    uncertaintyOut: Vector;
-  };
+  /** Of methods that weigh task vectors as a whole. */
+  merge?: Merge;
+  vectors: { start: Vector; tauIn: Vector; tauOut: Vector };
+  /** Of methods that measure importance. */
+  importance?: { in: LoopImportance; out: LoopImportance };
   masks?: { in: Mask; out: Mask };
 }
 

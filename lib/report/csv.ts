@@ -53,6 +53,14 @@ export function figuresAsCsv(figures: ReportFigures): Map<string, string> {
     training.cases.map(({ step, onlyIn, onlyOut, both, neither }) => [step, onlyIn, onlyOut, both, neither]),
   );
   perVariant(
+    "merges",
+    ["task", "step", "task_step", "weight_in", "weight_out", "interval"],
+    ({ training: { merges } }) =>
+      merges.map(({ task, step, taskStep, weightIn, weightOut, interval }) => [
+        ...[task, step, taskStep, weightIn, weightOut, interval],
+      ]),
+  );
+  perVariant(
     "masks",
     [
       "layer",

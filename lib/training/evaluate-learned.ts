@@ -3,7 +3,7 @@ import { RkifError } from "../errors.js";
 import { evaluateTask, type Evaluation } from "../evaluation/evaluate.js";
 import type { TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag } from "../native/contract.js";
-import type { LearnedTask } from "./learned-task.js";
+import type { KeptTask } from "./learned-task.js";
 import type { LearnerOptions } from "./options.js";
 
 export interface EvaluateLearnedOptions {
@@ -31,11 +31,16 @@ export function evaluatedBy(
   return asked ?? (family === "encoder" ? "score" : "generate");
 }
 
+/** Labels of some tasks, each once: what an answer is chosen from when labels are scored. */
+export function labelsOf(tasks: readonly Pick<KeptTask, "labels">[]): string[] {
+  return [...new Set(tasks.flatMap(({ labels }) => labels))];
+}
+
 /** A task's test records on the model as it stands, as the configuration asks. */
 export async function evaluateLearned(
   loaded: Pick<TrainedModel, "model" | "tokenizer" | "trainable" | "endTokenIds">,
   format: RecordFormat,
-  task: Pick<LearnedTask, "test" | "references" | "labels" | "metric">,
+  task: Pick<KeptTask, "test" | "references" | "labels" | "metric">,
   { config, candidates, abort, onProgress }: EvaluateLearnedOptions,
 ): Promise<Evaluation> {
   const { model, tokenizer, trainable, endTokenIds } = loaded;

@@ -1,3 +1,5 @@
+import type { Merge } from "../methods/run.js";
+
 /** What a learner tells while it works; also the lines of metrics.jsonl (but for progress). */
 export type LearnerEvent =
   /** Only told, never logged: something odd that did no harm. */
@@ -33,9 +35,11 @@ export type LearnerEvent =
       neither?: number;
       thresholdIn?: (number | null)[];
       thresholdOut?: (number | null)[];
-      /** Root mean square of the two loops' importance; null where nothing of it is finite. */
-      importanceIn: number | null;
-      importanceOut: number | null;
+      /** Root mean square of the two loops' importance, where the method measures it; null where nothing of it is finite. */
+      importanceIn?: number | null;
+      importanceOut?: number | null;
+      /** Of methods that merge task vectors with one weight each. */
+      merge?: Merge;
     }
   /** Some cycles by tensor, in the order of layout.json. */
   | {

@@ -54,12 +54,14 @@ export class TaskLog {
 
   /** After every cycle, while its vectors and masks are there. */
   async cycle(report: CycleReport): Promise<void> {
-    const { cycle, fused, onlyIn = 0, onlyOut = 0, both = 0, neither = 0, masks, vectors } = report;
+    const { cycle, fused, onlyIn = 0, onlyOut = 0, both = 0, neither = 0, masks, merge, importance } = report;
     const { task } = this.#options;
-    const importance = {
-      importanceIn: await rootMeanSquare(vectors.importanceIn),
-      importanceOut: await rootMeanSquare(vectors.importanceOut),
-    };
+    const measured = importance
+      ? {
+          importanceIn: await rootMeanSquare(importance.in.importance),
+          importanceOut: await rootMeanSquare(importance.out.importance),
+        }
+      : {};
     const selected = masks
       ? {
           ...{ onlyIn, onlyOut, both, neither },
@@ -67,7 +69,8 @@ export class TaskLog {
           thresholdOut: await thresholds(masks.out),
         }
       : {};
-    await this.#store.log({ event: "cycle", task, cycle, fused, ...selected, ...importance });
+    const merged = merge ? { merge } : {};
+    await this.#store.log({ event: "cycle", task, cycle, fused, ...selected, ...measured, ...merged });
     if (this.#isLoggedByTensor(report)) await this.#byTensor(report);
   }
 
@@ -76,11 +79,12 @@ export class TaskLog {
     return every !== null && (cycle % every === 0 || cycle + 1 === cycles);
   }
 
-  async #byTensor({ cycle, masks, vectors }: CycleReport): Promise<void> {
+  async #byTensor({ cycle, masks, importance }: CycleReport): Promise<void> {
+    if (!importance) return;
     const { task, layout } = this.#options;
     const overlap = masks ? await maskOverlap(masks, layout) : {};
-    const importanceIn = await tensorMeans(vectors.importanceIn, layout);
-    const importanceOut = await tensorMeans(vectors.importanceOut, layout);
+    const importanceIn = await tensorMeans(importance.in.importance, layout);
+    const importanceOut = await tensorMeans(importance.out.importance, layout);
     await this.#store.log({ event: "tensors", task, cycle, ...overlap, importanceIn, importanceOut });
   }
 }

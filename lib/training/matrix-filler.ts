@@ -3,8 +3,8 @@ import { loadAdapter } from "../models/adapter.js";
 import type { TrainedModel } from "../models/trained-model.js";
 import type { AbortFlag } from "../native/contract.js";
 import { findMethod, type ResolvedConfig } from "./config.js";
-import { evaluateLearned } from "./evaluate-learned.js";
-import type { LearnedTask } from "./learned-task.js";
+import { evaluateLearned, labelsOf } from "./evaluate-learned.js";
+import type { KeptTask } from "./learned-task.js";
 import { setEntry, writeMatrix } from "./matrix.js";
 import { writePredictions } from "./predictions.js";
 import type { RunStore } from "./run-store.js";
@@ -33,9 +33,9 @@ export class MatrixFiller {
    * @param beside tasks before it in the order that are learned together with it
    */
   async before(
-    task: LearnedTask,
-    learned: readonly LearnedTask[],
-    beside: readonly LearnedTask[],
+    task: KeptTask,
+    learned: readonly KeptTask[],
+    beside: readonly KeptTask[],
     abort: AbortFlag,
   ): Promise<void> {
     const { matrix } = this.#store.counters;
@@ -54,19 +54,13 @@ export class MatrixFiller {
   }
 
   /** After a task was learned: all tasks so far, itself included. */
-  async after(learned: readonly LearnedTask[], abort: AbortFlag): Promise<void> {
+  async after(learned: readonly KeptTask[], abort: AbortFlag): Promise<void> {
     const candidates = labelsOf(learned);
     for (const [j, task] of learned.entries())
       await this.#entry(learned.length - 1, j, task, candidates, abort);
   }
 
-  async #entry(
-    i: number,
-    j: number,
-    task: LearnedTask,
-    candidates: string[],
-    abort: AbortFlag,
-  ): Promise<void> {
+  async #entry(i: number, j: number, task: KeptTask, candidates: string[], abort: AbortFlag): Promise<void> {
     const { matrix } = this.#store.counters;
     if (matrix.R[i]?.[j] === undefined) {
       const measure = (): Promise<Measured> => this.#measure(matrix.tasks[i]!, task, candidates, abort);
@@ -112,7 +106,7 @@ export class MatrixFiller {
 
   async #measure(
     after: string | null,
-    task: LearnedTask,
+    task: KeptTask,
     candidates: string[],
     abort: AbortFlag,
   ): Promise<Measured> {
@@ -147,9 +141,4 @@ export class MatrixFiller {
     await this.#store.log({ event: "evaluation", after, task: task.name, accuracy, ...own, correct, total });
     return { accuracy, own: ownLabelAccuracy ?? null };
   }
-}
-
-/** Labels of some tasks: what an answer is chosen from when labels are scored. */
-function labelsOf(tasks: readonly LearnedTask[]): string[] {
-  return [...new Set(tasks.flatMap(({ labels }) => labels))];
 }

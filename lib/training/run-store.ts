@@ -5,7 +5,7 @@ import type { LearnerEvent } from "./events.js";
 import { emptyMatrix, type Matrix } from "./matrix.js";
 import type { RunFolder } from "./run-folder.js";
 import { openState, saveState, type StateReader } from "./run-state.js";
-import type { KeptValues, TaskCounters } from "./task-run.js";
+import type { KeptValues, TaskCounters } from "./task-state.js";
 
 /** Where a task stands that is being learned. */
 export interface CurrentTask {

@@ -4,7 +4,7 @@ import { RkifError } from "../errors.js";
 import { findMethod, type ResolvedConfig } from "./config.js";
 import { writeTask } from "./learned-task.js";
 import { namesOf, type CurrentTask, type RunStore } from "./run-store.js";
-import { newTaskCounters } from "./task-run.js";
+import { newTaskCounters } from "./task-state.js";
 
 /**
  * Takes up new tasks, or those that were interrupted.

@@ -20,12 +20,14 @@ interface Settings {
   outerLearningRate: number;
 }
 
-/** Why a merge came, its interval and the interval after it. */
+/** Why a merge came, its weights and interval, and the interval after it. */
 interface Merge {
+  task: number;
   at: number;
   interval: number;
   next: number;
   signs: number;
+  weights: number[];
 }
 
 function slowly(o: Settings, steps: number): { results: number[][]; merges: Merge[] } {
@@ -69,7 +71,7 @@ function slowly(o: Settings, steps: number): { results: number[][]; merges: Merg
           next = Math.min(128, Math.floor(next));
         }
       }
-      merges.push({ at: k, interval, next, signs: f });
+      merges.push({ task, at: k, interval, next, signs: f, weights });
       [before, interval, due, history, start] = [c, next, k + next, [], theta];
       count++;
     }
@@ -102,6 +104,40 @@ describe("aim-merging", () => {
       expect(farthest(found, results)).to.be.below(2e-5);
     });
   }
+
+  it("reports every merge, with what it was made of", async () => {
+    for (const [name, settings, steps] of runs.slice(0, 2)) {
+      const reported: Pick<Merge, "task" | "at" | "interval" | "weights">[] = [];
+      let farthestFromMerge = 0;
+      await learnToys(
+        aimMerging,
+        { ...settings },
+        {
+          steps,
+          async onCycle({ cycle, fused, merge, vectors, importance, masks }, { task, parameters }) {
+            expect([fused, importance, masks]).to.deep.equal([true, undefined, undefined]);
+            const { step, weightIn, weightOut, interval } = merge!;
+            expect(cycle, "number of the task's merge").to.equal(
+              reported.filter((m) => m.task === task.index).length,
+            );
+            reported.push({ task: task.index, at: step, interval, weights: [weightIn, weightOut] });
+            const { start, tauIn, tauOut } = vectors;
+            const [a, b, c, theta] = await Promise.all(
+              [start, tauIn, tauOut, parameters].map((v) => v.read()),
+            );
+            theta!.forEach((value, i) => {
+              const apart = Math.abs(value - (a![i]! + weightIn * b![i]! + weightOut * c![i]!));
+              farthestFromMerge = Math.max(farthestFromMerge, apart);
+            });
+          },
+        },
+      );
+      const expected = slowly(settings, steps).merges.map(({ task, at, interval, weights }) => ({ task, at, interval, weights })); // prettier-ignore
+      expect(reported, name).to.deep.equal(expected);
+      expect(reported).to.have.length.above(5);
+      expect(farthestFromMerge).to.be.below(1e-6);
+    }
+  });
 
   const rules: [rule: string, fits: (merge: Merge) => boolean][] = [
     ["no sign of forgetting", ({ signs }) => signs === 0],

@@ -8,7 +8,8 @@ import type { Method } from "../../lib/methods/method.js";
 import { pack, countLabelTokens } from "../../lib/data/pack.js";
 import type { Model, TensorLayout } from "../../lib/native/contract.js";
 import { initialAdapter } from "../../lib/training/initialize.js";
-import { newTaskCounters, TaskRun } from "../../lib/training/task-run.js";
+import { TaskRun } from "../../lib/training/task-run.js";
+import { newTaskCounters } from "../../lib/training/task-state.js";
 
 export const rank = 3;
 export const scale = 2;

@@ -1,5 +1,13 @@
 import type { Method } from "../../lib/methods/method.js";
-import type { Batches, Json, Run, StepRequest, StepResult, TrainingRecord } from "../../lib/methods/run.js";
+import type {
+  Batches,
+  CycleReport,
+  Json,
+  Run,
+  StepRequest,
+  StepResult,
+  TrainingRecord,
+} from "../../lib/methods/run.js";
 import { createVector, updateImportance } from "../../lib/models/kernels.js";
 import type { TensorLayout, Vector } from "../../lib/native/contract.js";
 import { RecordedRun } from "./recorded-run.js";
@@ -69,6 +77,12 @@ export class Descent {
 /** First parameters. */
 export const beginning = (): number[] => Array.from({ length: LENGTH }, (_, i) => 0.3 * Math.cos(i));
 
+/** Told what a method reports, with the run as it stands then. */
+export interface ToyListener {
+  onStep?(result: StepResult, run: Run): Promise<void> | void;
+  onCycle?(report: CycleReport, run: Run): Promise<void> | void;
+}
+
 /** A run on records that each pull the parameters to a point. */
 class ToyRun extends RecordedRun {
   override readonly task: Run["task"];
@@ -85,6 +99,7 @@ class ToyRun extends RecordedRun {
     steps: number,
     override readonly parameters: Vector,
     readonly keptThings: { vectors: Map<string, Vector>; state: { [key: string]: Json } | undefined },
+    readonly listener: ToyListener,
   ) {
     super({ task: steps, withMemory: steps, memory: 2 * index });
     this.task = { index, name: `task ${index}` };
@@ -124,14 +139,20 @@ class ToyRun extends RecordedRun {
   override async step(request: StepRequest): Promise<StepResult> {
     const { batch, optimizer, learningRate: rate, importance } = request;
     const loss = await this.gradientOf(batch);
-    await request.penalty?.(this.gradients);
+    const penalty = await request.penalty?.(this.gradients);
     if (importance)
       updateImportance(importance.into, this.parameters, this.gradients, importance.into.options);
     const descent = this.#descents.get(optimizer.name) ?? new Descent();
     this.#descents.set(optimizer.name, descent);
     const moved = descent.step(await this.parameters.read(), await this.gradients.read(), rate);
     this.parameters.set(Float32Array.from(moved));
-    return { loss, gradNorm: 1, applied: true };
+    const result = { loss, gradNorm: 1, applied: true, ...(typeof penalty === "number" ? { penalty } : {}) };
+    await this.listener.onStep?.(result, this);
+    return result;
+  }
+
+  override async cycle(report: CycleReport): Promise<void> {
+    await this.listener.onCycle?.(report, this);
   }
 }
 
@@ -139,14 +160,14 @@ class ToyRun extends RecordedRun {
 export async function learnToys(
   method: Method,
   options: Parameters<Method["learn"]>[1],
-  { tasks = 3, steps }: { tasks?: number; steps: number },
+  { tasks = 3, steps, ...listener }: { tasks?: number; steps: number } & ToyListener,
 ): Promise<Float32Array[]> {
   const parameters = createVector(LENGTH);
   parameters.set(Float32Array.from(beginning()));
   const kept = { vectors: new Map<string, Vector>(), state: undefined };
   const results: Float32Array[] = [];
   for (let index = 0; index < tasks; index++) {
-    const run = new ToyRun(index, steps, parameters, kept);
+    const run = new ToyRun(index, steps, parameters, kept, listener);
     await method.learn(run, options);
     await method.consolidate?.(run, options);
     results.push(await parameters.read());

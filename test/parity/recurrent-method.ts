@@ -6,7 +6,8 @@ import type { output } from "zod";
 import { learningRateAt } from "../../lib/methods/schedule.js";
 import { recurrentKif } from "../../lib/methods/recurrent-kif.js";
 import type { CycleReport, StepRequest, StepResult, TrainingRecord } from "../../lib/methods/run.js";
-import { newTaskCounters, TaskRun, type TaskRunParts } from "../../lib/training/task-run.js";
+import { TaskRun, type TaskRunParts } from "../../lib/training/task-run.js";
+import { newTaskCounters } from "../../lib/training/task-state.js";
 import { createVector, fuseAdaptive } from "../../lib/models/kernels.js";
 import type { Mask, Vector } from "../../lib/native/contract.js";
 import type {
@@ -74,14 +75,16 @@ async function side(
   };
 }
 
-async function adaptive({ vectors }: CycleReport, temperature: number): Promise<TracedAdaptive> {
-  const { start, tauIn, tauOut, scoreIn, scoreOut } = vectors;
+async function adaptive(
+  { vectors: { start, tauIn, tauOut }, importance }: CycleReport,
+  temperature: number,
+): Promise<TracedAdaptive> {
   const parameters = createVector(start.length);
   const weights = { in: createVector(start.length), out: createVector(start.length) };
   try {
     await fuseAdaptive(
       { parameters, start, tauIn, tauOut },
-      { in: scoreIn, out: scoreOut },
+      { in: importance!.in.score, out: importance!.out.score },
       temperature,
       weights,
     );
@@ -124,27 +127,11 @@ class RecordedRun extends TaskRun {
   }
 
   override async cycle(report: CycleReport): Promise<void> {
-    const { vectors, masks } = report;
-    if (masks === undefined) throw new Error("the recorded forms select by masks");
+    const { vectors, importance, masks } = report;
+    if (!importance || !masks) throw new Error("the recorded forms select by masks of importance");
     this.cycles.push({
-      in: await side(
-        {
-          tau: vectors.tauIn,
-          importance: vectors.importanceIn,
-          uncertainty: vectors.uncertaintyIn,
-          score: vectors.scoreIn,
-        },
-        masks.in,
-      ),
-      out: await side(
-        {
-          tau: vectors.tauOut,
-          importance: vectors.importanceOut,
-          uncertainty: vectors.uncertaintyOut,
-          score: vectors.scoreOut,
-        },
-        masks.out,
-      ),
+      in: await side({ tau: vectors.tauIn, ...importance.in }, masks.in),
+      out: await side({ tau: vectors.tauOut, ...importance.out }, masks.out),
       theta: await this.parameters.read(),
       counts: {
         in_only: report.onlyIn ?? NaN,

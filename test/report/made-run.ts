@@ -39,7 +39,8 @@ export async function makeRun(path: string, made: MadeRun = {}): Promise<string>
   const lines: object[] = [];
   for (const [i, task] of started.entries()) {
     lines.push({ event: "task-start", task, index: i, records, cutSources: 0, cutTargets: 0 });
-    lines.push(...trained(task, steps, i > 0 && method === "recurrent-kif", layout.length));
+    const made = i > 0 ? cyclesOf(method) : undefined;
+    lines.push(...trained(task, steps, made, layout.length));
     if (i >= learned) break;
     lines.push({ event: "task-end", task, index: i, steps, skipped: 0, tokens: 100 * steps });
     const path = folder.task(i, task);
@@ -81,7 +82,18 @@ function makeLayout(layers: number): { name: string; shape: number[] }[] {
   ).flat();
 }
 
-function trained(task: string, steps: number, cycles: boolean, tensors: number): object[] {
+/** What the cycles of a task end with, if it has any. */
+function cyclesOf(method: string): "fusion" | "merge" | undefined {
+  if (method === "recurrent-kif") return "fusion";
+  return method === "aim-merging" ? "merge" : undefined;
+}
+
+function trained(
+  task: string,
+  steps: number,
+  cycles: "fusion" | "merge" | undefined,
+  tensors: number,
+): object[] {
   const lines: object[] = [];
   const step = (loop: number, number: number): object => {
     const loss = 2 / (number + 1) + loop;
@@ -93,6 +105,12 @@ function trained(task: string, steps: number, cycles: boolean, tensors: number):
     if (!cycles || i % 8 !== 7) continue;
     const cycle = (i - 7) / 8;
     for (let m = 0; m < 4; m++) lines.push(step(1, 4 * cycle + m));
+    if (cycles === "merge") {
+      const [weightIn, weightOut] = cycle % 2 === 0 ? [0.6, 0.4] : [0.5, 0.5];
+      const merge = { step: i + 1, weightIn, weightOut, interval: 8 - (cycle % 7) };
+      lines.push({ event: "cycle", task, cycle, fused: true, merge });
+      continue;
+    }
     const counts = { onlyIn: 2 * tensors, onlyOut: 3 * tensors, both: 5 * tensors, neither: 10 * tensors };
     lines.push({ event: "cycle", task, cycle, fused: true, ...counts, thresholdIn: [1], thresholdOut: [1], importanceIn: 1e-4, importanceOut: 1e-6 }); // prettier-ignore
     lines.push({ event: "tensors", task, cycle, onlyIn: each(2), onlyOut: each(3), both: each(5), importanceIn: each(1e-5), importanceOut: each(1e-7) }); // prettier-ignore

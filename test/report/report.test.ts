@@ -30,6 +30,12 @@ const attribute = ({ attrs }: Element, name: string): string | undefined =>
 const textOf = (node: DefaultTreeAdapterTypes.Node): string =>
   "value" in node ? node.value : "childNodes" in node ? node.childNodes.map(textOf).join("") : "";
 
+function isInside(element: Element, around: Element): boolean {
+  for (let each = element.parentNode; each; each = "parentNode" in each ? each.parentNode : null)
+    if (each === around) return true;
+  return false;
+}
+
 async function errorOf(promise: Promise<unknown>): Promise<{ code?: string; message: string }> {
   return promise.then(
     () => ({ message: "no error" }),
@@ -144,6 +150,45 @@ describe("a report", () => {
     expect(first).to.deep.include({ task: "north", records: 10, kept: 8, lost: 2, gained: 0 });
     expect(first!.belongs).to.deep.equal({ right: 8, own: 0, others: [0, 0, 2], none: 0 });
     expect(first!.examples.lost[0]).to.deep.equal({ prompt: "text 8", reference: "north yes", inTurn: "north yes", now: "west yes" }); // prettier-ignore
+  });
+
+  it("shows every merge of a method that weighs task vectors as a whole", async () => {
+    const run = await makeRun(at("merges"), { method: "aim-merging" });
+    const report = await createReport(run);
+    const { training, masks } = report.figures.variants[0]!;
+    expect(masks).to.equal(null);
+    expect([training.cases, training.importance]).to.deep.equal([[], { inner: [], outer: [] }]);
+    // 24 steps on the first task; on the second a merge after every 8, with 4 steps on the memory before it.
+    expect(training.merges).to.have.length(6);
+    expect(training.merges.slice(0, 2)).to.deep.equal([
+      { task: "south", step: 24 + 12, taskStep: 8, weightIn: 0.6, weightOut: 0.4, interval: 8 },
+      { task: "south", step: 24 + 24, taskStep: 16, weightIn: 0.5, weightOut: 0.5, interval: 7 },
+    ]);
+    const { elements, errors } = parsed(report.html());
+    expect(errors).to.deep.equal([]);
+    const section = elements.find((element) => attribute(element, "id") === "merges")!;
+    const parts = elements.filter((element) => isInside(element, section));
+    const named = (name: string): Element[] => parts.filter(({ tagName }) => tagName === name);
+    expect(named("svg")).to.have.length(2);
+    const [intervals, weights, every] = named("table").map((table) =>
+      parts.filter((part) => part.tagName === "tr" && isInside(part, table)).map((row) =>
+        row.childNodes.filter((cell) => "tagName" in cell).map(textOf),
+      ),
+    ); // prettier-ignore
+    expect(intervals!.slice(1)).to.deep.equal([["south", "3", "8", "6", "6", "8"], ["west", "3", "8", "6", "6", "8"]]); // prettier-ignore
+    expect(weights![1]).to.deep.equal(["south", "3", "0.567", "0.433"]);
+    expect(every).to.have.length(1 + 6);
+    expect(every![2]).to.deep.equal(["south", "16", "0.5", "0.5", "7"]);
+    expect(report.csv().get("merges.csv")).to.include("south,36,8,0.6,0.4,8\r\n");
+  });
+
+  it("lists merges in CSV alone where there are hundreds", async () => {
+    const run = await makeRun(at("many-merges"), { method: "aim-merging", steps: 8 * 400 });
+    const report = await createReport(run);
+    const page = report.html();
+    expect(parsed(page).errors).to.deep.equal([]);
+    expect(page).to.include("JSON and CSV list all 800 merges").and.to.include("one of 3 is drawn");
+    expect(report.csv().get("merges.csv")!.split("\r\n")).to.have.length(1 + 800 + 1);
   });
 
   it("groups seeds, tells variants apart by what differs, and gives deviations", async () => {

@@ -63,6 +63,25 @@ describe("what a run logs", function () {
     }
   });
 
+  it("logs the merges of a method that has no importance, with their weights and intervals", async () => {
+    const merging = settings(model, { method: "aim-merging", firstInterval: 3, forgettingRatio: 0.5 });
+    const events = await learnAll(join(folder.path, "merges"), merging, smallTasks(2));
+    expect(of(events, "tensors")).to.deep.equal([]);
+    const cycles = of(events, "cycle");
+    expect(cycles.length).to.be.above(2);
+    for (const [i, logged] of cycles.entries()) {
+      expect(logged).to.have.all.keys("event", "task", "cycle", "fused", "merge");
+      expect(logged).to.include({ task: smallTasks(2)[1]!.name, cycle: i, fused: true });
+      // A merge comes after as many steps on the memory as its interval has.
+      const before = events.slice(0, events.indexOf(logged));
+      const own = before.filter((event) => event.event === "step" && event.task === logged.task);
+      const steps = (loop: number): number => of(own, "step").filter((step) => step.loop === loop).length;
+      expect(logged.merge!.step).to.equal(steps(0));
+      expect(sum(cycles.slice(0, i + 1).map(({ merge }) => merge!.interval))).to.equal(steps(1));
+      expect([logged.merge!.weightIn, logged.merge!.weightOut]).to.deep.be.oneOf([[0.6, 0.4], [0.5, 0.5]]); // prettier-ignore
+    }
+  });
+
   it("keeps the answers that each evaluation counted", async () => {
     const events = await learn("answers", {});
     const tasks = smallTasks(2);

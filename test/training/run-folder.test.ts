@@ -1,10 +1,19 @@
 import { expect } from "chai";
 import { spawn, spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Learner } from "../../lib/training/learner.js";
 import { RunFolder, writeJson } from "../../lib/training/run-folder.js";
-import { learnAll, settings, smallTasks, temporaryFolder, writeTinyCheckpoint } from "./tiny-run.js";
+import {
+  differences,
+  learnAll,
+  results,
+  settings,
+  smallTasks,
+  temporaryFolder,
+  writeTinyCheckpoint,
+} from "./tiny-run.js";
 
 async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {
   return promise.then(
@@ -60,6 +69,31 @@ describe("a run folder", function () {
       ["adapter", "adapters/02-cargo"].map((name) => readFile(join(run, name, "adapter_model.safetensors"))),
     );
     expect(last!.equals(second!)).to.equal(true);
+  });
+
+  it("reads a task's records back once while it is learned, before it trains", async () => {
+    const run = at("read-once");
+    const input = settings(model, { method: "replay" });
+    await learnAll(at("undisturbed"), input, smallTasks(2));
+    const gone: string[] = [];
+    const learner = await Learner.create(
+      { ...input, run },
+      {
+        onEvent: (event) => {
+          if (event.event !== "step" || event.step > 0) return;
+          const path = new RunFolder(run).task(gone.length, event.task);
+          for (const file of ["test.jsonl", "dev.jsonl"]) rmSync(join(path, file));
+          gone.push(event.task);
+        },
+      },
+    );
+    await learner.learnAll(smallTasks(2));
+    await learner.dispose();
+    expect(gone).to.deep.equal(["guild", "cargo"]);
+    const left = differences(await results(run), await results(at("undisturbed")));
+    expect(left.sort()).to.deep.equal(
+      ["01-guild", "02-cargo"].flatMap((task) => ["dev", "test"].map((set) => `tasks/${task}/${set}.jsonl`)),
+    );
   });
 
   it("keeps of every task what later ones need, and memory by label", async () => {

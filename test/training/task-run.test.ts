@@ -8,7 +8,8 @@ import type { StepResult } from "../../lib/methods/run.js";
 import type { LearnerEvent } from "../../lib/training/events.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { Learner } from "../../lib/training/learner.js";
-import { newTaskCounters, TaskRun, type TaskCounters } from "../../lib/training/task-run.js";
+import { TaskRun } from "../../lib/training/task-run.js";
+import { newTaskCounters, type TaskCounters } from "../../lib/training/task-state.js";
 import {
   differences,
   learnAll,

@@ -11,7 +11,8 @@ import { loadModel, type LoadModelOptions, type TrainedModel } from "../../../li
 import type { BaseType } from "../../../lib/native/contract.js";
 import { loadAddon } from "../../../lib/native/load.js";
 import { initialAdapter } from "../../../lib/training/initialize.js";
-import { newTaskCounters, TaskRun } from "../../../lib/training/task-run.js";
+import { TaskRun } from "../../../lib/training/task-run.js";
+import { newTaskCounters } from "../../../lib/training/task-state.js";
 import { residentMemory, type Resident } from "./memory.js";
 
 export interface FirstLogits extends Resident {

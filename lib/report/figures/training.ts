@@ -12,6 +12,19 @@ export interface CaseShares {
   neither: number;
 }
 
+/** A merge of two task vectors with one weight each. */
+export interface TaskMerge {
+  task: string;
+  /** Steps of the run by then, over all loops, and on the task's own records. */
+  step: number;
+  taskStep: number;
+  /** Weights of the task vectors: the task's and the memory's. */
+  weightIn: number;
+  weightOut: number;
+  /** Steps that the cycle was planned to have on the task's records. */
+  interval: number;
+}
+
 /** A run's training over its steps, thinned out to what a picture shows. */
 export interface TrainingFigures {
   steps: number;
@@ -35,6 +48,8 @@ export interface TrainingFigures {
   /** Root mean square of importance in every cycle. */
   importance: { inner: Point[]; outer: Point[] };
   cases: CaseShares[];
+  /** All of them, in order. */
+  merges: TaskMerge[];
 }
 
 /** Points of a line, about: more cannot be seen. */
@@ -82,7 +97,16 @@ export function trainingFigures(log: readonly LoggedTask[]): TrainingFigures {
         append(bins, Math.floor((shares.step - task.from) / (2 * width)), shares);
       return [...bins.values()].map((bin) => ({ step: bin.at(-1)!.step, ...meanCases(bin)! }));
     }),
+    merges: log.flatMap(mergesOf),
   };
+}
+
+function mergesOf({ task, cycles }: LoggedTask): TaskMerge[] {
+  return cycles.flatMap(({ at, merge }) => {
+    if (merge === undefined) return [];
+    const { step: taskStep, weightIn, weightOut, interval } = merge;
+    return [{ task, step: at, taskStep, weightIn, weightOut, interval }];
+  });
 }
 
 function casesOf({ cycles }: LoggedTask): CaseShares[] {

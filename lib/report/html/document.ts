@@ -9,6 +9,7 @@ import { configurationSection } from "./sections/configuration.js";
 import { contextOf } from "./sections/context.js";
 import { forgettingSection } from "./sections/forgetting.js";
 import { masksSection } from "./sections/masks.js";
+import { mergesSection } from "./sections/merges.js";
 import { casesSection, trainingSection } from "./sections/training.js";
 import { style } from "./style.js";
 
@@ -20,6 +21,7 @@ const sections = [
   { id: "training", title: "Loss and importance over steps", write: trainingSection },
   { id: "masks", title: "Masks by layer and matrix", write: masksSection },
   { id: "cases", title: "Fusion cases over the cycles", write: casesSection },
+  { id: "merges", title: "Merges of task vectors", write: mergesSection },
   { id: "confusion", title: "Confusion between tasks", write: confusionSection },
   { id: "answers", title: "Answers lost and kept", write: answersSection },
   { id: "configuration", title: "Configuration", write: configurationSection },

@@ -1,4 +1,3 @@
-import type { VariantFigures } from "../../figures/figures.js";
 import type { Point, TrainingFigures } from "../../figures/training.js";
 import { areaChart } from "../charts/area-chart.js";
 import { lineChart } from "../charts/line-chart.js";
@@ -6,10 +5,10 @@ import { html, type Content } from "../html.js";
 import { count, share, threeDigits } from "../numbers.js";
 import { figure } from "../parts.js";
 import type { Context } from "./context.js";
+import { marksOf, seedNote, stepLabel } from "./over-steps.js";
 
 const loopNames = ["task records", "memory"];
 const loopName = (loop: number): string => loopNames[loop] ?? `loop ${loop}`;
-const stepLabel = "optimizer steps of the run, all loops";
 
 /** Loss and importance over steps. */
 export function trainingSection({ figures, nameOf }: Context): Content {
@@ -39,13 +38,6 @@ export function casesSection({ figures, nameOf }: Context): Content {
       html`<h3>${nameOf(each)}${seedNote(each)}</h3>`,
       cases(each.training, `cases-${i}`, nameOf(each)),
     ])}`;
-}
-
-const seedNote = ({ trainingSeed, seeds }: VariantFigures): string =>
-  trainingSeed === null || seeds.length < 2 ? "" : `, seed ${trainingSeed}`;
-
-function marksOf({ tasks }: TrainingFigures): { at: number; name: string }[] {
-  return tasks.map(({ task, from }) => ({ at: from, name: task }));
 }
 
 function losses(training: TrainingFigures, id: string, name: string): Content {
