@@ -1,0 +1,72 @@
+/** Which way of computing in Python is the fastest: that one is compared with. */
+import { trainingBatch } from "./batches.js";
+import type { StepAnswer, StepRequest, Type, Way } from "./protocol.js";
+import { median } from "./ratios.js";
+import { openPeer, type Setting } from "./setting.js";
+
+export interface Trial {
+  way: Way;
+  /** Median of some steps; null: it does not work. */
+  seconds: number | null;
+  error?: string;
+}
+
+/** Steps before the measured ones; compilation needs more than one, since it generalises over lengths when they change. */
+const warmUps = { plain: 1, compiled: 3 };
+const measured = 3;
+
+export function waysOf(type: Type, torchCompile: boolean): Way[] {
+  const precisions: Way["precision"][] = type === "float32" ? ["float32"] : ["autocast", "bfloat16"];
+  const compiled = torchCompile ? [false, true] : [false];
+  return precisions.flatMap((precision) => compiled.map((compile) => ({ precision, compile })));
+}
+
+export function describeWay({ precision, compile }: Way): string {
+  const names = { float32: "fp32", autocast: "autocast", bfloat16: "bf16 base" };
+  return names[precision] + (compile ? ", compiled" : "");
+}
+
+/** Tries them one after another, each in a process of its own. Where there is only one, nothing is measured. */
+export async function fastestWay(
+  setting: Setting,
+  { torchCompile, say }: { torchCompile: boolean; say: (line: string) => void },
+): Promise<{ way: Way; trials: Trial[] }> {
+  const ways = waysOf(setting.type, torchCompile);
+  if (ways.length === 1) return { way: ways[0]!, trials: [] };
+  const trials: Trial[] = [];
+  for (const way of ways) {
+    const trial = await tryWay(setting, way);
+    trials.push(trial);
+    const found =
+      trial.seconds === null ? `does not work: ${trial.error}` : `${trial.seconds.toFixed(3)} s a step`;
+    say(`${setting.model} ${setting.type}, the peer with ${describeWay(way)}: ${found}`);
+  }
+  const working = trials.filter(({ seconds }) => seconds !== null);
+  if (working.length === 0) throw new Error(`${setting.model} ${setting.type}: no way of the peer works`);
+  const best = working.reduce((a, b) => (b.seconds! < a.seconds! ? b : a));
+  return { way: best.way, trials };
+}
+
+async function tryWay(setting: Setting, way: Way): Promise<Trial> {
+  try {
+    await using peer = await openPeer(setting, way);
+    const seconds: number[] = [];
+    const skipped = way.compile ? warmUps.compiled : warmUps.plain;
+    for (let i = 0; i < skipped + measured; i++) {
+      const batch = batchOf(setting, i);
+      const step: StepRequest = { do: "step", batch };
+      const answer = await peer.request<StepAnswer>(step);
+      if (i >= skipped) seconds.push(answer.seconds);
+    }
+    return { way, seconds: median(seconds) };
+  } catch (error) {
+    // Only compiling may fail: without it, there is a mistake that has to be seen.
+    if (!way.compile) throw error;
+    return { way, seconds: null, error: (error as Error).message };
+  }
+}
+
+export function batchOf(setting: Setting, number: number): ReturnType<typeof trainingBatch> {
+  const { checkpoint, batchSize, equalLengths } = setting;
+  return trainingBatch(number, { family: checkpoint.family, size: batchSize, equalLengths });
+}
