@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import { buildExecutable, buildNative, withLibtorch } from "./steps/native.mjs";
 import { ScriptError, main, root, run, runNode } from "./steps/process.mjs";
+import { compileTypeScript } from "./steps/typescript.mjs";
 
 const onText = (text) => process.stdout.write(text);
 
@@ -20,8 +21,11 @@ const benchmarks = {
   },
   "event-loop": (_libtorch, args) =>
     runNode(["--import", "tsx", join(root, "examples", "benchmarks", "event-loop.ts"), ...args], { onText }),
-  peer: (_libtorch, args) =>
-    runNode(["--import", "tsx", join(root, "examples", "benchmarks", "peer.ts"), ...args], { onText }),
+  async peer(_libtorch, args) {
+    // Its start-up is measured on what the package ships.
+    await compileTypeScript();
+    return runNode(["--import", "tsx", join(root, "examples", "benchmarks", "peer.ts"), ...args], { onText });
+  },
 };
 const unnamed = Object.keys(benchmarks).filter((name) => name !== "peer");
 

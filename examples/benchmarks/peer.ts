@@ -4,10 +4,12 @@
  * over this side's, medians over rounds with the least and the most. Linux.
  *
  *     npm run benchmark -- peer [--models t5-small,t5-base,qwen-0.5b] [--types float32,bfloat16] [--rounds 5]
- *         [--only step] [--batch 8] [--equal-lengths] [--threads N] [--torch-compile] [--json FILE]
+ *         [--only step,evaluation,memory,startup] [--batch 8] [--equal-lengths] [--threads N] [--torch-compile]
+ *         [--records 48] [--evaluation-batch 16] [--new-tokens 4] [--json FILE]
  *
  * Batches have inputs of 40 to 200 tokens and answers of 4 to 12 (T5: targets; decoder: the only labels). The peer pads to the batch's
  * longest and computes in bfloat16 the faster of two ways: autocast, or the base loaded in it; `--torch-compile` tries both compiled too.
+ * The evaluation answers records as long as the batches' in a few tokens, as class labels have them: random weights never end an answer.
  * RKIF_PYTHON names a Python with torch, transformers and peft; else pip installs them into the cache. Checkpoints (0.2 to 1 GB each)
  * are kept in the cache as well. The decoder in fp32 takes 15 GiB of memory.
  */
@@ -15,15 +17,18 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { checkpointOf, modelNames } from "./peer/checkpoints.js";
-import type { Type } from "./peer/protocol.js";
+import type { GenerateAnswer, Type } from "./peer/protocol.js";
+import { generateRequest, measureEvaluation } from "./peer/evaluation.js";
+import { measureMemory } from "./peer/memory.js";
 import { findPython } from "./peer/python.js";
 import type { Setting } from "./peer/setting.js";
-import { measureStep } from "./peer/step.js";
-import { stepTable, type Measured } from "./peer/tables.js";
+import { measureStartup } from "./peer/startup.js";
+import { measureStep, stepOn } from "./peer/step.js";
+import { evaluationTable, memoryTable, startupTable, stepTable, type Measured } from "./peer/tables.js";
 import { fastestWay } from "./peer/ways.js";
 
 const types: readonly Type[] = ["float32", "bfloat16"];
-const parts = ["step"] as const;
+const parts = ["step", "evaluation", "memory", "startup"] as const;
 
 const { values } = parseArgs({
   options: {
@@ -32,6 +37,9 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "5" },
     only: { type: "string", default: parts.join(",") },
     batch: { type: "string", default: "8" },
+    records: { type: "string", default: "48" },
+    "evaluation-batch": { type: "string", default: "16" },
+    "new-tokens": { type: "string", default: "4" },
     threads: { type: "string", default: String(availableParallelism()) },
     "equal-lengths": { type: "boolean", default: false },
     "torch-compile": { type: "boolean", default: false },
@@ -45,6 +53,9 @@ const numbers = {
   rounds: wholeNumber("rounds", values.rounds),
   batchSize: wholeNumber("batch", values.batch),
   threads: wholeNumber("threads", values.threads),
+  records: wholeNumber("records", values.records),
+  evaluationBatch: wholeNumber("evaluation-batch", values["evaluation-batch"]),
+  newTokens: wholeNumber("new-tokens", values["new-tokens"]),
 };
 
 const python = await findPython(progress);
@@ -78,20 +89,52 @@ for (const model of models) {
     results.push(
       await measure({ model, type, checkpoint, python: python.program, equalLengths, ...numbers }),
     );
+    await save();
   }
 }
 if (chosen.has("step")) say(stepTable(results));
+if (chosen.has("evaluation")) say(evaluationTable(results));
+if (chosen.has("memory")) say(memoryTable(results));
+if (chosen.has("startup")) say(startupTable(results));
 if (values.json !== undefined) {
+  await writeFile(values.json, `${JSON.stringify({ machine, options: values, results }, null, 1)}\n`);
+}
+
+/** After every model and type: what takes an hour shall leave something where it is stopped. */
+async function save(): Promise<void> {
+  if (values.json === undefined) return;
   await writeFile(values.json, `${JSON.stringify({ machine, options: values, results }, null, 1)}\n`);
 }
 
 async function measure(setting: Setting): Promise<Measured> {
   const { model, type } = setting;
   const options = { torchCompile: values["torch-compile"], say: progress };
-  const measured: Measured = { model, type, ...(await fastestWay(setting, options)) };
+  const training = await fastestWay(setting, (peer, i) => stepOn(peer, setting, i), options);
+  const measured: Measured = { model, type, ...training };
   if (chosen.has("step")) {
     progress(`${model} ${type}: training steps`);
     measured.step = await measureStep(setting, measured.way);
+  }
+  if (chosen.has("evaluation") || chosen.has("memory")) {
+    // Not compiled: generation changes its shapes with every token.
+    const ask = generateRequest(setting, setting.evaluationBatch);
+    const generating = await fastestWay(
+      setting,
+      async (peer) => (await peer.request<GenerateAnswer>(ask)).seconds,
+      { torchCompile: false, say: progress },
+    );
+    if (chosen.has("evaluation")) {
+      progress(`${model} ${type}: evaluation`);
+      measured.evaluation = await measureEvaluation(setting, generating.way);
+    }
+    if (chosen.has("memory")) {
+      progress(`${model} ${type}: memory`);
+      measured.memory = await measureMemory(setting, { step: measured.way, evaluation: generating.way });
+    }
+  }
+  if (chosen.has("startup")) {
+    progress(`${model} ${type}: start-up`);
+    measured.startup = await measureStartup(setting, measured.way);
   }
   return measured;
 }

@@ -1,7 +1,13 @@
 import { expect } from "chai";
 import { evaluationPrompts, trainingBatch } from "../../examples/benchmarks/peer/batches.js";
 import { median, pairedRatio, relativeDifference } from "../../examples/benchmarks/peer/ratios.js";
-import { formatRatio, stepTable } from "../../examples/benchmarks/peer/tables.js";
+import {
+  evaluationTable,
+  formatRatio,
+  memoryTable,
+  stepTable,
+} from "../../examples/benchmarks/peer/tables.js";
+import { shareOfEqual } from "../../examples/benchmarks/peer/evaluation.js";
 import { describeWay, waysOf } from "../../examples/benchmarks/peer/ways.js";
 
 const mixed = { size: 200, equalLengths: false };
@@ -92,6 +98,34 @@ describe("benchmark against the peer: tables", () => {
       /t5-base bfloat16 .* 2\.000 .* 6\.000 .* 3\.00 \(2\.00-4\.00\) .* autocast .* 3\.0e-5/,
     );
     expect(text).not.to.include("t5-small");
+  });
+
+  it("evaluation: milliseconds of a record, three ways of comparing; memory: this side's share of the peer's", () => {
+    const way = { precision: "float32", compile: false } as const;
+    const ratio = { median: 12, min: 11, max: 13 };
+    const evaluation = {
+      ...{ way, records: 10, newTokens: 4, equal: 0.9 },
+      ...{ here: [0.5], scored: [0.2], oneByOne: [6], batched: [2] },
+      ...{ toOneByOne: ratio, toBatched: ratio, scoredToOneByOne: ratio },
+    };
+    const GiB = 2 ** 30;
+    const memory = {
+      steps: { here: 3 * GiB, peer: 6 * GiB },
+      evaluation: { here: GiB, peer: 4 * GiB },
+    };
+    const measured = { model: "qwen-0.5b", type: "float32", way, trials: [], evaluation, memory } as const;
+    const text = evaluationTable([{ ...measured, trials: [] }]).split("\n");
+    const row = (what: string): string => text.find((line) => line.includes(what)) ?? "";
+    expect(row("one by one")).to.match(/ 50\.0 .* 600\.0 .* 12\.00 \(11\.00-13\.00\) .* 90 %/);
+    expect(row("in batches")).to.match(/ 50\.0 .* 200\.0 /);
+    expect(row("scored")).to.match(/ 20\.0 .* 600\.0 /);
+    const memoryText = memoryTable([{ ...measured, trials: [] }]);
+    expect(memoryText).to.match(/training .* 3\.00 .* 6\.00 .* 0\.50/);
+    expect(memoryText).to.match(/evaluation .* 1\.00 .* 4\.00 .* 0\.25/);
+  });
+
+  it("count an answer as equal only token for token", () => {
+    expect(shareOfEqual([[1], [2, 3], [4]], [[1], [2, 3, 1], [5]])).to.be.closeTo(1 / 3, 1e-12);
   });
 
   it("name every way that is tried: two in bfloat16, and twice as many with compilation", () => {

@@ -76,3 +76,8 @@ function tokens(count: number, use: number, key: number): number[] {
     (_, position) => firstToken + (hash(use, key, position) % (vocabulary - firstToken)),
   );
 }
+
+/** What a classification's options look like as tokens: one to three and the end token. */
+export function classLabels(): number[][] {
+  return [1, 2, 3, 2].map((length, label) => [...tokens(length, Use.answer, label), endToken]);
+}

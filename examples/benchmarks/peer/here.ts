@@ -1,26 +1,36 @@
 /** This side: answers requests (protocol.ts) on stdin, one JSON document a line, with the steps that a run makes. */
 import { createInterface } from "node:readline";
-import { countLabelTokens, pack } from "../../../lib/data/pack.js";
+import { concatenate, countLabelTokens, pack } from "../../../lib/data/pack.js";
 import type { TrainingRecord } from "../../../lib/methods/run.js";
 import { adamwStep, createVector } from "../../../lib/models/kernels.js";
+import { inBatches } from "../../../lib/evaluation/batches.js";
 import { loadModel } from "../../../lib/models/trained-model.js";
 import type { Model, Vector } from "../../../lib/native/contract.js";
+import { residentMemory } from "../scale/memory.js";
 import type { Batch } from "./batches.js";
 import {
   learningRate,
   lora,
   maxGradNorm,
   type CheckAnswer,
+  type GenerateAnswer,
+  type GenerateRequest,
   type LoadRequest,
   type Request,
+  type ScoreRequest,
   type StepAnswer,
+  type Type,
 } from "./protocol.js";
 
 interface Loaded {
   model: Model;
   vectors: Record<"m" | "v" | "importance" | "uncertainty", Vector>;
   updates: number;
+  type: Type;
+  endTokenIds: number[];
 }
+/** A run's default. */
+const evaluationTokens = 8192;
 let loaded: Loaded | undefined;
 
 for await (const line of createInterface(process.stdin)) {
@@ -33,12 +43,22 @@ for await (const line of createInterface(process.stdin)) {
 async function answerTo(request: Request): Promise<object> {
   if (request.do === "load") return load(request);
   if (loaded === undefined) throw new Error(`${request.do} before load`);
-  if (request.do === "check") return check(loaded, request.batch);
-  return step(loaded, request.batch);
+  switch (request.do) {
+    case "check":
+      return check(loaded, request.batch);
+    case "step":
+      return step(loaded, request.batch);
+    case "generate":
+      return answered(loaded, () => generate(loaded!, request));
+    case "score":
+      return answered(loaded, () => score(loaded!, request));
+    case "memory":
+      return residentMemory();
+  }
 }
 
 async function load({ folder, adapter, threads, type }: LoadRequest): Promise<object> {
-  const { model } = await loadModel({
+  const { model, endTokenIds } = await loadModel({
     ...{ model: folder, adapter, threads, baseType: type },
     trainable: {
       ...{ kind: "lora", ...lora, rsLora: false, targetModules: null },
@@ -49,7 +69,7 @@ async function load({ folder, adapter, threads, type }: LoadRequest): Promise<ob
   loaded = {
     model,
     vectors: { m: vector(), v: vector(), importance: vector(), uncertainty: vector() },
-    updates: 0,
+    ...{ updates: 0, type, endTokenIds: [...endTokenIds] },
   };
   await model.parameters.read(0, 0);
   return { trainable: model.parameters.length };
@@ -93,4 +113,48 @@ async function step(loaded: Loaded, batch: Batch): Promise<StepAnswer> {
     },
   );
   return { loss: lossSum / divisor, seconds: (performance.now() - started) / 1000 };
+}
+
+/** As a run evaluates (lib/training/evaluate-learned.ts): in fp32 with the adapter merged, by batches of as many tokens. */
+async function answered({ model, type }: Loaded, ask: () => Promise<number[][]>): Promise<GenerateAnswer> {
+  const started = performance.now();
+  const merge = type === "float32";
+  if (merge) model.mergeAdapter();
+  const answers = await ask();
+  if (merge) model.unmergeAdapter();
+  return { answers, seconds: (performance.now() - started) / 1000 };
+}
+
+async function generate(
+  { model, endTokenIds }: Loaded,
+  { prompts, newTokens }: GenerateRequest,
+): Promise<number[][]> {
+  const answers = new Array<number[]>(prompts.length);
+  const options = { batchTokens: evaluationTokens };
+  const ids = prompts.map((prompt) => Int32Array.from(prompt));
+  await inBatches(ids, 0, options, async (batch, packed) => {
+    const generated = await model.generate({ ...packed, maxNewTokens: newTokens, endTokenIds });
+    batch.forEach((prompt, i) => (answers[prompt] = [...generated[i]!]));
+  });
+  return answers;
+}
+
+async function score({ model }: Loaded, { prompts, options }: ScoreRequest): Promise<number[][]> {
+  const answers = new Array<number[]>(prompts.length);
+  const ids = prompts.map((prompt) => Int32Array.from(prompt));
+  const optionIds = options.map((option) => Int32Array.from(option));
+  const extra = options.reduce((total, option) => total + option.length, 0);
+  await inBatches(ids, extra, { batchTokens: evaluationTokens }, async (batch, packed) => {
+    const repeated = concatenate(batch.flatMap(() => optionIds));
+    const scores = await model.scoreOptions({
+      ...packed,
+      ...{ optionIds: repeated.ids, optionLengths: repeated.lengths },
+      optionPrompts: Int32Array.from(repeated.lengths, (_, i) => Math.floor(i / options.length)),
+    });
+    batch.forEach((prompt, i) => {
+      const own = scores.subarray(i * options.length, (i + 1) * options.length);
+      answers[prompt] = options[own.indexOf(Math.max(...own))]!;
+    });
+  });
+  return answers;
 }

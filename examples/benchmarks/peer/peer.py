@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import re
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import peft
 import torch
@@ -23,7 +25,7 @@ class Peer:
         way = request["way"]
         config = AutoConfig.from_pretrained(request["folder"])
         self.t5 = config.model_type == "t5"
-        self.pad = config.pad_token_id
+        self.pad, self.end = config.pad_token_id, config.eos_token_id
         auto = AutoModelForSeq2SeqLM if self.t5 else AutoModelForCausalLM
         dtype = torch.bfloat16 if way["precision"] == "bfloat16" else torch.float32
         base = auto.from_pretrained(request["folder"], dtype=dtype)
@@ -75,10 +77,47 @@ class Peer:
         value = loss.item()
         return {"loss": value, "seconds": time.perf_counter() - started}
 
+    def generate(self, request):
+        """In the order of the records, `batch` at once; a decoder's prompts are padded on the left."""
+        self.model.eval()
+        prompts, batch = request["prompts"], request["batch"]
+        answers = []
+        started = time.perf_counter()
+        for begin in range(0, len(prompts), batch):
+            rows = prompts[begin : begin + batch]
+            ids = self.padded(rows, self.pad, left=not self.t5)
+            mask = self.padded([[1] * len(row) for row in rows], 0, left=not self.t5)
+            with self.precision():
+                found = self.model.generate(
+                    input_ids=ids, attention_mask=mask, max_new_tokens=request["newTokens"], do_sample=False
+                )
+            answers += found[:, 1 if self.t5 else ids.shape[1] :].tolist()
+        seconds = time.perf_counter() - started
+        return {"answers": [self.until_end(answer) for answer in answers], "seconds": seconds}
+
+    def until_end(self, answer):
+        return answer[: answer.index(self.end) + 1] if self.end in answer else answer
+
+    @torch.no_grad()
+    def first_loss(self, request):
+        self.model.eval()
+        return {"loss": self.loss(request["batch"]).item()}
+
+    def memory(self, request):
+        status = Path("/proc/self/status").read_text()
+        return {"peak": 1024 * int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M)[1])}
+
 
 def main():
     peer = Peer()
-    handlers = {"load": peer.load, "check": peer.check, "step": peer.step}
+    handlers = {
+        "load": peer.load,
+        "check": peer.check,
+        "step": peer.step,
+        "generate": peer.generate,
+        "loss": peer.first_loss,
+        "memory": peer.memory,
+    }
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -41,7 +41,43 @@ export interface StepAnswer {
   seconds: number;
 }
 
-export type Request = LoadRequest | CheckRequest | StepRequest;
+/** Answers to prompts, greedily. */
+export interface GenerateRequest {
+  do: "generate";
+  prompts: number[][];
+  newTokens: number;
+  /** Records at once; of the peer only, this side packs by tokens. */
+  batch: number;
+}
+export interface GenerateAnswer {
+  /** New tokens, the end token last where there was one. */
+  answers: number[][];
+  seconds: number;
+}
+
+/** The most probable of some options for every prompt; this side only. */
+export interface ScoreRequest {
+  do: "score";
+  prompts: number[][];
+  options: number[][];
+}
+
+/** Most bytes that were ever resident. */
+export interface MemoryRequest {
+  do: "memory";
+}
+export interface MemoryAnswer {
+  peak: number;
+}
+
+/** Loss of a batch without dropout and without gradients; of the peer, see start.mjs for this side. */
+export interface LossRequest {
+  do: "loss";
+  batch: Batch;
+}
+
+export type Request =
+  LoadRequest | CheckRequest | StepRequest | GenerateRequest | ScoreRequest | MemoryRequest;
 
 /** As published: r 8, alpha 32, dropout 0.05, on queries and values. */
 export const lora = { r: 8, alpha: 32, dropout: 0.05 } as const;

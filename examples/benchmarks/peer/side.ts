@@ -27,6 +27,11 @@ export class Side {
     return new Side("this side", process.execPath, [...process.execArgv, program], threads);
   }
 
+  /** Node without a loader, on the compiled package: only for the first loss. */
+  static start(threads: number): Side {
+    return new Side("this side", process.execPath, [join(import.meta.dirname, "start.mjs")], threads);
+  }
+
   static peer(python: string, threads: number): Side {
     return new Side("the peer", python, [join(import.meta.dirname, "peer.py")], threads);
   }

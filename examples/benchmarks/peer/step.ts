@@ -1,9 +1,8 @@
 /** A training step on both sides, in alternation, after a pass without dropout that must give the same losses. */
 import type { CheckAnswer, CheckRequest, StepAnswer, StepRequest, Type, Way } from "./protocol.js";
 import { pairedRatio, relativeDifference, type Ratio } from "./ratios.js";
-import { openHere, openPeer, type Setting } from "./setting.js";
+import { alternate, batchOf, openHere, openPeer, type Setting } from "./setting.js";
 import type { Side } from "./side.js";
-import { batchOf } from "./ways.js";
 
 /** Largest relative differences allowed. In bfloat16 the two round in different places: the weights of a layer, or also its products. */
 const tolerances: Record<Type, CheckAnswer> = {
@@ -25,25 +24,24 @@ export interface StepResult {
   ratio: Ratio;
 }
 
+/** Seconds of an optimizer step on the batch of this number. */
+export async function stepOn(side: Side, setting: Setting, number: number): Promise<number> {
+  const step: StepRequest = { do: "step", batch: batchOf(setting, number) };
+  const { loss, seconds } = await side.request<StepAnswer>(step);
+  if (Number.isFinite(loss)) return seconds;
+  throw new Error(`${setting.model} ${setting.type}: the loss of batch ${number} is ${loss}`);
+}
+
 /** @throws an error where the two sides compute different losses. */
 export async function measureStep(setting: Setting, way: Way): Promise<StepResult> {
   await using here = await openHere(setting);
   await using peer = await openPeer(setting, way);
   const agreement = await compare(setting, here, peer);
-  const seconds = { here: [] as number[], peer: [] as number[] };
-  const sides = [
-    ["here", here],
-    ["peer", peer],
-  ] as const;
-  // Round 0 only warms both up. Who goes first changes, so that neither always follows the other's heat.
-  for (let round = 0; round <= setting.rounds; round++) {
-    const step: StepRequest = { do: "step", batch: batchOf(setting, round) };
-    for (const [name, side] of round % 2 === 0 ? sides : sides.toReversed()) {
-      const answer = await side.request<StepAnswer>(step);
-      if (!Number.isFinite(answer.loss)) throw new Error(`${name}: loss ${answer.loss} in round ${round}`);
-      if (round > 0) seconds[name].push(answer.seconds);
-    }
-  }
+  const seconds = await alternate(
+    setting.rounds,
+    (round) => stepOn(here, setting, round),
+    (round) => stepOn(peer, setting, round),
+  );
   return { agreement, ...seconds, ratio: pairedRatio(seconds.peer, seconds.here) };
 }
 

@@ -1,17 +1,20 @@
 /** Which way of computing in Python is the fastest: that one is compared with. */
-import { trainingBatch } from "./batches.js";
-import type { StepAnswer, StepRequest, Type, Way } from "./protocol.js";
+import type { Type, Way } from "./protocol.js";
 import { median } from "./ratios.js";
 import { openPeer, type Setting } from "./setting.js";
+import type { Side } from "./side.js";
+
+/** What is tried: its seconds, the i-th time. */
+export type Task = (peer: Side, i: number) => Promise<number>;
 
 export interface Trial {
   way: Way;
-  /** Median of some steps; null: it does not work. */
+  /** Median of some times; null: it does not work. */
   seconds: number | null;
   error?: string;
 }
 
-/** Steps before the measured ones; compilation needs more than one, since it generalises over lengths when they change. */
+/** Times before the measured ones; compilation needs more than one, since it generalises over lengths when they change. */
 const warmUps = { plain: 1, compiled: 3 };
 const measured = 3;
 
@@ -29,16 +32,16 @@ export function describeWay({ precision, compile }: Way): string {
 /** Tries them one after another, each in a process of its own. Where there is only one, nothing is measured. */
 export async function fastestWay(
   setting: Setting,
+  task: Task,
   { torchCompile, say }: { torchCompile: boolean; say: (line: string) => void },
 ): Promise<{ way: Way; trials: Trial[] }> {
   const ways = waysOf(setting.type, torchCompile);
   if (ways.length === 1) return { way: ways[0]!, trials: [] };
   const trials: Trial[] = [];
   for (const way of ways) {
-    const trial = await tryWay(setting, way);
+    const trial = await tryWay(setting, way, task);
     trials.push(trial);
-    const found =
-      trial.seconds === null ? `does not work: ${trial.error}` : `${trial.seconds.toFixed(3)} s a step`;
+    const found = trial.seconds === null ? `does not work: ${trial.error}` : `${trial.seconds.toFixed(3)} s`;
     say(`${setting.model} ${setting.type}, the peer with ${describeWay(way)}: ${found}`);
   }
   const working = trials.filter(({ seconds }) => seconds !== null);
@@ -47,16 +50,14 @@ export async function fastestWay(
   return { way: best.way, trials };
 }
 
-async function tryWay(setting: Setting, way: Way): Promise<Trial> {
+async function tryWay(setting: Setting, way: Way, task: Task): Promise<Trial> {
   try {
     await using peer = await openPeer(setting, way);
     const seconds: number[] = [];
     const skipped = way.compile ? warmUps.compiled : warmUps.plain;
     for (let i = 0; i < skipped + measured; i++) {
-      const batch = batchOf(setting, i);
-      const step: StepRequest = { do: "step", batch };
-      const answer = await peer.request<StepAnswer>(step);
-      if (i >= skipped) seconds.push(answer.seconds);
+      const found = await task(peer, i);
+      if (i >= skipped) seconds.push(found);
     }
     return { way, seconds: median(seconds) };
   } catch (error) {
@@ -64,9 +65,4 @@ async function tryWay(setting: Setting, way: Way): Promise<Trial> {
     if (!way.compile) throw error;
     return { way, seconds: null, error: (error as Error).message };
   }
-}
-
-export function batchOf(setting: Setting, number: number): ReturnType<typeof trainingBatch> {
-  const { checkpoint, batchSize, equalLengths } = setting;
-  return trainingBatch(number, { family: checkpoint.family, size: batchSize, equalLengths });
 }
