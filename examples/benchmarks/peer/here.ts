@@ -1,0 +1,160 @@
+/** This side: answers requests (protocol.ts) on stdin, one JSON document a line, with the steps that a run makes. */
+import { createInterface } from "node:readline";
+import { concatenate, countLabelTokens, pack } from "../../../lib/data/pack.js";
+import type { TrainingRecord } from "../../../lib/methods/run.js";
+import { adamwStep, createVector } from "../../../lib/models/kernels.js";
+import { inBatches } from "../../../lib/evaluation/batches.js";
+import { loadModel } from "../../../lib/models/trained-model.js";
+import type { Model, Vector } from "../../../lib/native/contract.js";
+import { residentMemory } from "../scale/memory.js";
+import type { Batch } from "./batches.js";
+import {
+  learningRate,
+  lora,
+  maxGradNorm,
+  type CheckAnswer,
+  type GenerateAnswer,
+  type GenerateRequest,
+  type LoadRequest,
+  type Request,
+  type ScoreRequest,
+  type StepAnswer,
+  type Type,
+} from "./protocol.js";
+
+interface Loaded {
+  model: Model;
+  vectors: Record<"m" | "v" | "importance" | "uncertainty", Vector>;
+  updates: number;
+  type: Type;
+  endTokenIds: number[];
+}
+/** A run's default. */
+const evaluationTokens = 8192;
+let loaded: Loaded | undefined;
+
+for await (const line of createInterface(process.stdin)) {
+  const answer = await answerTo(JSON.parse(line) as Request).catch((error: unknown) => ({
+    error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  }));
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+
+async function answerTo(request: Request): Promise<object> {
+  if (request.do === "load") return load(request);
+  if (loaded === undefined) throw new Error(`${request.do} before load`);
+  switch (request.do) {
+    case "check":
+      return check(loaded, request.batch);
+    case "step":
+      return step(loaded, request.batch);
+    case "generate":
+      return answered(loaded, () => generate(loaded!, request));
+    case "score":
+      return answered(loaded, () => score(loaded!, request));
+    case "memory":
+      return residentMemory();
+  }
+}
+
+async function load({ folder, adapter, threads, type }: LoadRequest): Promise<object> {
+  const { model, endTokenIds } = await loadModel({
+    ...{ model: folder, adapter, threads, baseType: type },
+    trainable: {
+      ...{ kind: "lora", ...lora, rsLora: false, targetModules: null },
+      ...{ rankPattern: {}, alphaPattern: {} },
+    },
+  });
+  const vector = (): Vector => createVector(model.parameters.length);
+  loaded = {
+    model,
+    vectors: { m: vector(), v: vector(), importance: vector(), uncertainty: vector() },
+    ...{ updates: 0, type, endTokenIds: [...endTokenIds] },
+  };
+  await model.parameters.read(0, 0);
+  return { trainable: model.parameters.length };
+}
+
+function recordsOf({ inputIds, labels, firstKey }: Batch): TrainingRecord[] {
+  return inputIds.map((ids, i) => ({
+    inputIds: Int32Array.from(ids),
+    labels: Int32Array.from(labels[i]!),
+    key: firstKey + i,
+  }));
+}
+
+async function check({ model }: Loaded, batch: Batch): Promise<CheckAnswer> {
+  const records = recordsOf(batch);
+  const divisor = countLabelTokens(records);
+  model.gradients.fill(0);
+  const { lossSum } = await model.accumulate(pack(records), { divisor, lossScale: 1, dropout: null });
+  const gradients = await model.gradients.read();
+  return { loss: lossSum / divisor, gradNorm: Math.sqrt(gradients.reduce((sum, g) => sum + g * g, 0)) };
+}
+
+/** As a run's step (lib/training/task-run.ts): with the importance that every inner and outer step measures. */
+async function step(loaded: Loaded, batch: Batch): Promise<StepAnswer> {
+  const { model, vectors } = loaded;
+  const records = recordsOf(batch);
+  const started = performance.now();
+  const divisor = countLabelTokens(records);
+  model.gradients.fill(0);
+  const dropout = { seed: 42, task: 1, loop: 0, step: loaded.updates };
+  const { lossSum } = await model.accumulate(pack(records), { divisor, lossScale: 1, dropout });
+  await adamwStep(
+    { parameters: model.parameters, gradients: model.gradients, m: vectors.m, v: vectors.v },
+    {
+      ...{ learningRate, maxGradNorm, update: ++loaded.updates },
+      ...{ beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
+      importance: {
+        ...{ importance: vectors.importance, uncertainty: vectors.uncertainty, reads: "before" },
+        ...{ importanceDecay: 0.55, uncertaintyDecay: 0.55 },
+      },
+    },
+  );
+  return { loss: lossSum / divisor, seconds: (performance.now() - started) / 1000 };
+}
+
+/** As a run evaluates (lib/training/evaluate-learned.ts): in fp32 with the adapter merged, by batches of as many tokens. */
+async function answered({ model, type }: Loaded, ask: () => Promise<number[][]>): Promise<GenerateAnswer> {
+  const started = performance.now();
+  const merge = type === "float32";
+  if (merge) model.mergeAdapter();
+  const answers = await ask();
+  if (merge) model.unmergeAdapter();
+  return { answers, seconds: (performance.now() - started) / 1000 };
+}
+
+async function generate(
+  { model, endTokenIds }: Loaded,
+  { prompts, newTokens }: GenerateRequest,
+): Promise<number[][]> {
+  const answers = new Array<number[]>(prompts.length);
+  const options = { batchTokens: evaluationTokens };
+  const ids = prompts.map((prompt) => Int32Array.from(prompt));
+  await inBatches(ids, 0, options, async (batch, packed) => {
+    const generated = await model.generate({ ...packed, maxNewTokens: newTokens, endTokenIds });
+    batch.forEach((prompt, i) => (answers[prompt] = [...generated[i]!]));
+  });
+  return answers;
+}
+
+async function score({ model }: Loaded, { prompts, options }: ScoreRequest): Promise<number[][]> {
+  const answers = new Array<number[]>(prompts.length);
+  const ids = prompts.map((prompt) => Int32Array.from(prompt));
+  const optionIds = options.map((option) => Int32Array.from(option));
+  const extra = options.reduce((total, option) => total + option.length, 0);
+  await inBatches(ids, extra, { batchTokens: evaluationTokens }, async (batch, packed) => {
+    const repeated = concatenate(batch.flatMap(() => optionIds));
+    const scores = await model.scoreOptions({
+      ...packed,
+      ...{ optionIds: repeated.ids, optionLengths: repeated.lengths },
+      optionPrompts: Int32Array.from(repeated.lengths, (_, i) => Math.floor(i / options.length)),
+    });
+    batch.forEach((prompt, i) => {
+      const own = scores.subarray(i * options.length, (i + 1) * options.length);
+      answers[prompt] = options[own.indexOf(Math.max(...own))]!;
+    });
+  });
+  return answers;
+}

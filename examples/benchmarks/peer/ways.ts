@@ -1,0 +1,68 @@
+/** Which way of computing in Python is the fastest: that one is compared with. */
+import type { Type, Way } from "./protocol.js";
+import { median } from "./ratios.js";
+import { openPeer, type Setting } from "./setting.js";
+import type { Side } from "./side.js";
+
+/** What is tried: its seconds, the i-th time. */
+export type Task = (peer: Side, i: number) => Promise<number>;
+
+export interface Trial {
+  way: Way;
+  /** Median of some times; null: it does not work. */
+  seconds: number | null;
+  error?: string;
+}
+
+/** Times before the measured ones; compilation needs more than one, since it generalises over lengths when they change. */
+const warmUps = { plain: 1, compiled: 3 };
+const measured = 3;
+
+export function waysOf(type: Type, torchCompile: boolean): Way[] {
+  const precisions: Way["precision"][] = type === "float32" ? ["float32"] : ["autocast", "bfloat16"];
+  const compiled = torchCompile ? [false, true] : [false];
+  return precisions.flatMap((precision) => compiled.map((compile) => ({ precision, compile })));
+}
+
+export function describeWay({ precision, compile }: Way): string {
+  const names = { float32: "fp32", autocast: "autocast", bfloat16: "bf16 base" };
+  return names[precision] + (compile ? ", compiled" : "");
+}
+
+/** Tries them one after another, each in a process of its own. Where there is only one, nothing is measured. */
+export async function fastestWay(
+  setting: Setting,
+  task: Task,
+  { torchCompile, say }: { torchCompile: boolean; say: (line: string) => void },
+): Promise<{ way: Way; trials: Trial[] }> {
+  const ways = waysOf(setting.type, torchCompile);
+  if (ways.length === 1) return { way: ways[0]!, trials: [] };
+  const trials: Trial[] = [];
+  for (const way of ways) {
+    const trial = await tryWay(setting, way, task);
+    trials.push(trial);
+    const found = trial.seconds === null ? `does not work: ${trial.error}` : `${trial.seconds.toFixed(3)} s`;
+    say(`${setting.model} ${setting.type}, the peer with ${describeWay(way)}: ${found}`);
+  }
+  const working = trials.filter(({ seconds }) => seconds !== null);
+  if (working.length === 0) throw new Error(`${setting.model} ${setting.type}: no way of the peer works`);
+  const best = working.reduce((a, b) => (b.seconds! < a.seconds! ? b : a));
+  return { way: best.way, trials };
+}
+
+async function tryWay(setting: Setting, way: Way, task: Task): Promise<Trial> {
+  try {
+    await using peer = await openPeer(setting, way);
+    const seconds: number[] = [];
+    const skipped = way.compile ? warmUps.compiled : warmUps.plain;
+    for (let i = 0; i < skipped + measured; i++) {
+      const found = await task(peer, i);
+      if (i >= skipped) seconds.push(found);
+    }
+    return { way, seconds: median(seconds) };
+  } catch (error) {
+    // Only compiling may fail: without it, there is a mistake that has to be seen.
+    if (!way.compile) throw error;
+    return { way, seconds: null, error: (error as Error).message };
+  }
+}
