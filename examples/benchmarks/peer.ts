@@ -96,10 +96,6 @@ if (chosen.has("step")) say(stepTable(results));
 if (chosen.has("evaluation")) say(evaluationTable(results));
 if (chosen.has("memory")) say(memoryTable(results));
 if (chosen.has("startup")) say(startupTable(results));
-if (values.json !== undefined) {
-  await writeFile(values.json, `${JSON.stringify({ machine, options: values, results }, null, 1)}\n`);
-}
-
 /** After every model and type: what takes an hour shall leave something where it is stopped. */
 async function save(): Promise<void> {
   if (values.json === undefined) return;
