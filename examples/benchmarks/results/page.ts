@@ -95,7 +95,7 @@ export function verdict({ variants }: Pick<BenchResults, "variants">): string {
           ? ""
           : `, ${formatScore(Math.abs(gain))} points ${gain >= 0 ? "above" : "below"} sequential training`) +
         (above.length === 0
-          ? "; no other method that learns task after task does better."
+          ? "; of this table, no other method that learns task after task does better."
           : `; it does not beat ${above.map(({ variant, OP }) => `${variant} (${formatScore(OP.mean)})`).join(", ")}.`),
     ];
   });
