@@ -13,7 +13,8 @@ const onText = (text) => process.stdout.write(text);
 const benchmarks = {
   async kernels(libtorch, args) {
     const program = await buildExecutable(libtorch, "rkif_kernels_benchmark");
-    const environment = { OMP_WAIT_POLICY: "passive", ...process.env };
+    // As the addon has it: see native/preload/preload.cc.
+    const environment = { OMP_WAIT_POLICY: "active", GOMP_SPINCOUNT: "2000", ...process.env };
     return run(program, args.length > 0 ? args : ["1e8"], {
       env: withLibtorch(libtorch, environment),
       onText,

@@ -13,6 +13,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { parseVariant } from "../../lib/bench/spec.js";
 import { RkifError, benchText, type BenchInput } from "../../lib/index.js";
 import { runHere, settled } from "./shared/run-here.js";
 import { curvesText } from "./shared/forgetting.js";
@@ -65,16 +66,11 @@ await settled(async () => {
 /** Every variant with every model. */
 function forModels(variants: BenchInput["variants"], models: readonly string[]): BenchInput["variants"] {
   return variants.flatMap((variant) => {
-    const entry = typeof variant === "string" ? { name: variant, ...methodOf(variant) } : variant;
+    const entry = typeof variant === "string" ? parseVariant(variant) : variant;
     return models.map((model) => ({
       ...entry,
       name: `${entry.name ?? entry.method}, ${basename(model)}`,
       options: { ...entry.options, model },
     }));
   });
-}
-
-function methodOf(name: string): { method: string; preset: string | null } {
-  const [method = "", preset = null] = name.split(":");
-  return { method, preset };
 }

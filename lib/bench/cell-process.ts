@@ -19,9 +19,7 @@ export type ToCell = { readonly order: CellOrder } | { readonly stop: true };
 
 /** What it tells: what happens, then how it ended. */
 export type FromCell =
-  | { readonly told: LearnerEvent }
-  | { readonly outcome: CellOutcome }
-  | { readonly stopped: { readonly code: string; readonly message: string } };
+  { readonly told: LearnerEvent } | { readonly outcome: CellOutcome } | { readonly stopped: string };
 
 /** The worker beside this file, which is TypeScript where the sources themselves are run. */
 const worker = fileURLToPath(new URL(`./cell-worker${extname(import.meta.url)}`, import.meta.url));
@@ -53,11 +51,13 @@ export function runCellInProcess(
     child.on("message", (message: FromCell) => {
       if ("told" in message) onEvent?.(message.told);
       else if ("outcome" in message) settle(() => resolve(message.outcome));
-      else settle(() => reject(new RkifError("ABORTED", message.stopped.message)));
+      else settle(() => reject(new RkifError("ABORTED", message.stopped)));
     });
     child.on("error", (error) => settle(() => reject(error)));
     child.on("exit", (code, by) => {
-      const message = `the cell's process ended ${by === null ? `with exit code ${code}` : `by ${by}, which is sent where memory runs out`} before its work was done`;
+      const how = by === null ? `with exit code ${code}` : `by ${by}`;
+      const why = by === "SIGKILL" ? ", which is sent where memory runs out" : "";
+      const message = `the cell's process ended ${how}${why} before its work was done`;
       settle(() => resolve({ state: "failed", code: "PROCESS_ENDED", message, task: null }));
     });
     tell({ order: { cell, run, tasks } });

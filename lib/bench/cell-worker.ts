@@ -25,8 +25,7 @@ async function work({ cell, run, tasks }: CellOrder): Promise<void> {
     tell({ outcome });
   } catch (error) {
     if (!isAborted(error)) throw error;
-    const { code, message } = error as Error & { code: string };
-    tell({ stopped: { code, message } });
+    tell({ stopped: (error as Error).message });
   }
 }
 

@@ -13,8 +13,9 @@ const options = z.object({
     .positive()
     .default(2)
     .describe("loss on memory over its mean in the interval's first two thirds that is a sign of forgetting"),
-  // Warm-up and decay go by the task's steps, since no one knows how many outer ones there will be.
-  outerLearningRate,
+  outerLearningRate: outerLearningRate.describe(
+    "learning rate of the outer loop's own optimizer; warm-up and decay go by the task's steps, since no one knows how many outer ones there will be",
+  ),
 });
 type Options = z.output<typeof options>;
 

@@ -4,6 +4,6 @@ import { stat } from "node:fs/promises";
 export async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
-    (error: NodeJS.ErrnoException) => error.code !== "ENOENT" && error.code !== "ENOTDIR",
+    (error: NodeJS.ErrnoException) => error.code !== "ENOENT",
   );
 }

@@ -150,7 +150,9 @@ export const runtimeOptions = z.object({
     .string()
     .nullable()
     .default(null)
-    .describe("refuse a model whose weights take more memory than this, such as 16GB; null: no limit"),
+    .describe(
+      "refuse a model whose weights take more memory than this, such as 16GB; layers are laid out for faster products as well only where that fits too; null: no limit, and for that half of the machine's memory",
+    ),
   logMasksEvery: count
     .nullable()
     .default(20)

@@ -1,5 +1,5 @@
+import { parseVariant, type Variant } from "../../../lib/bench/spec.js";
 import { methods } from "../../../lib/index.js";
-import type { BenchInput } from "../../../lib/index.js";
 
 /** What the results page costs: all of it is stated there. */
 export interface Sizes {
@@ -100,9 +100,8 @@ export function sharedOptions(
 }
 
 /** A method with the options that were found for it. */
-export function variantOf(name: string, options: Record<string, unknown>): BenchInput["variants"][number] {
-  const [method = "", preset = null] = name.split(":");
-  return { name, method, preset, options };
+export function variantOf(name: string, options: Record<string, unknown>): Variant {
+  return { ...parseVariant(name), options };
 }
 
 /** An order as a bench takes it. */

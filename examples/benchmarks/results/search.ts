@@ -1,6 +1,6 @@
 import type { BenchResults } from "../../../lib/index.js";
 import { runHere } from "../shared/run-here.js";
-import { allMethods, gridOf, orderOf, pointsOf, sharedOptions, type Sizes } from "./plan.js";
+import { allMethods, gridOf, orderOf, pointsOf, sharedOptions, variantOf, type Sizes } from "./plan.js";
 
 /** A point of a method's grid with its result on dev. */
 export interface SearchedPoint {
@@ -29,10 +29,7 @@ export async function search(
   const results = await runHere(
     {
       name: "search",
-      variants: entries.map(({ name, options, label }) => {
-        const [method = "", preset = null] = name.split(":");
-        return { name: label, method, preset, options };
-      }),
+      variants: entries.map(({ name, options, label }) => ({ ...variantOf(name, options), name: label })),
       orders: [orderOf(sizes.orders.all)],
       seeds: [sizes.searchSeed],
       evaluateOn: "dev",
