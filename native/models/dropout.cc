@@ -7,13 +7,17 @@
 
 namespace rkif {
 
-void Dropout::apply(const at::Tensor& in, const at::Tensor& out) const {
-  int64_t count = in.size(0);
+std::vector<DropoutRow> Dropout::keys(int64_t count) const {
   TORCH_CHECK(count == static_cast<int64_t>(rows->records.size()), "dropout: ", count, " rows, but places of ",
               rows->records.size());
   std::vector<DropoutRow> keys(count);
   for (int64_t i = 0; i < count; ++i) keys[i] = dropout_row(site_key, rows->records[i], rows->positions[i]);
-  dropout_rows(count, in.size(1), in.const_data_ptr<float>(), keys.data(), rate, out.mutable_data_ptr<float>());
+  return keys;
+}
+
+void Dropout::apply(const at::Tensor& in, const at::Tensor& out) const {
+  dropout_rows(in.size(0), in.size(1), in.const_data_ptr<float>(), keys(in.size(0)).data(), rate,
+               out.mutable_data_ptr<float>());
 }
 
 namespace {

@@ -19,6 +19,8 @@ struct Dropout {
   std::shared_ptr<const RowPlaces> rows;
 
   bool active() const { return rate > 0; }
+  // One for each row; `count` must be their number.
+  std::vector<DropoutRow> keys(int64_t count) const;
   // `out` = the mask applied to `in`; both [rows, columns], contiguous fp32, and may be the same. Backward is the same
   // call on the gradient.
   void apply(const at::Tensor& in, const at::Tensor& out) const;

@@ -8,7 +8,9 @@
 #include <ATen/ops/sum.h>
 
 #include <optional>
+#include <vector>
 
+#include "kernels/low_rank.h"
 #include "models/autograd.h"
 #include "models/int8.h"
 
@@ -37,30 +39,67 @@ at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
   return y;
 }
 
-at::Tensor adapter_input(const at::Tensor& x, const Dropout& place) {
-  if (!place.active()) return x;
-  at::Tensor in = x.contiguous();
-  at::Tensor out = at::empty_like(in);
-  place.apply(in, out);
-  return out;
+// The low-rank path of one pair of factors, as the kernels take it.
+class LowRankPath {
+ public:
+  LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, int64_t rows) {
+    if (place.active()) keys_ = place.keys(rows);
+    layer_ = {a.size(1),
+              b.size(0),
+              a.size(0),
+              a.const_data_ptr<float>(),
+              b.const_data_ptr<float>(),
+              scale,
+              keys_.data(),
+              place.active() ? place.rate : 0};
+  }
+  LowRankPath(const LowRankPath&) = delete;
+
+  void add_to(const at::Tensor& y, const at::Tensor& x, float* hidden) const {
+    low_rank_forward(x.size(0), layer_, x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), hidden);
+  }
+  void backward(const float* x, const float* hidden, const at::Tensor& dy, const LowRankGradients& into) const {
+    low_rank_backward(dy.size(0), layer_, x, hidden, dy.const_data_ptr<float>(), into);
+  }
+
+ private:
+  std::vector<DropoutRow> keys_;
+  LowRank layer_;
+};
+
+// y += scale * B (A dropout(x)) with the sums of magnitudes; gives A dropout(x) back.
+at::Tensor add_with_sums(const at::Tensor& y, const at::Tensor& x, const Linear& layer, const Dropout& place) {
+  at::Tensor in = x;
+  if (place.active()) {
+    in = at::empty_like(x);
+    place.apply(x, in);
+  }
+  at::Tensor h = at::mm(in, layer.a.t());
+  at::Tensor out = at::mm(h, layer.b.t());
+  y.add_(out, layer.scale);
+  layer.a_sums.add_(at::sum(at::abs(h), {0}));
+  layer.b_sums.add_(at::sum(out.abs_(), {0}));
+  return h;
 }
 
-// Also gives A dropout(x) back, which the gradient of B needs.
+// `low_rank`, where it is wanted, becomes A dropout(x), which the gradient of B needs.
 at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropout& place, at::Tensor* low_rank) {
   at::Tensor y = base_product(x, layer);
-  if (layer.adapter_active()) {
-    at::Tensor in = adapter_input(x, place);
-    at::Tensor h = at::mm(in, layer.a.t());
-    if (layer.a_sums.defined()) {
-      at::Tensor out = at::mm(h, layer.b.t());
-      y.add_(out, layer.scale);
-      layer.a_sums.add_(at::sum(at::abs(h), {0}));
-      layer.b_sums.add_(at::sum(out.abs_(), {0}));
-    } else {
-      y.addmm_(h, layer.b.t(), 1, layer.scale);
-    }
-    if (layer.has_frozen()) y.addmm_(at::mm(in, layer.frozen_a.t()), layer.frozen_b.t(), 1, layer.scale);
+  if (!layer.adapter_active()) return y;
+  at::Tensor in = x.contiguous();
+  if (layer.a_sums.defined()) {
+    at::Tensor h = add_with_sums(y, in, layer, place);
     if (low_rank) *low_rank = std::move(h);
+  } else {
+    float* hidden = nullptr;
+    if (low_rank) {
+      *low_rank = at::empty({in.size(0), layer.a.size(0)}, in.options());
+      hidden = low_rank->mutable_data_ptr<float>();
+    }
+    LowRankPath(layer.a, layer.b, layer.scale, place, in.size(0)).add_to(y, in, hidden);
+  }
+  if (layer.has_frozen()) {
+    LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, place, in.size(0)).add_to(y, in, nullptr);
   }
   return y;
 }
@@ -78,7 +117,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
                             const std::optional<at::Tensor>& second_leaf, const Linear* layer, const Dropout& place) {
     LinearKept kept{{}, {}, layer, place};
     at::Tensor y = forward_values(x, *layer, place, &kept.low_rank);
-    if (leaf) kept.x = values_of(x);
+    if (leaf) kept.x = values_of(x).contiguous();
     keep(context, std::move(kept));
     return y;
   }
@@ -86,7 +125,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     LinearKept kept = take<LinearKept>(context);
     const Linear& layer = *kept.layer;
-    const at::Tensor& dy = gradients[0];
+    at::Tensor dy = gradients[0].contiguous();
     bool needs_x = context->needs_input_grad(0);
 
     if (layer.weight.requires_grad()) {
@@ -100,20 +139,16 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     at::Tensor dx;
     if (needs_x) dx = times(dy, layer);
     if (layer.adapter_active()) {
-      at::Tensor into_b = layer.b.grad();
-      into_b.addmm_(dy.t(), kept.low_rank, 1, layer.scale);
-      at::Tensor dh = at::mm(dy, layer.b);
-      at::Tensor into_a = layer.a.grad();
-      into_a.addmm_(dh.t(), adapter_input(kept.x, kept.place), 1, layer.scale);
-      if (needs_x && kept.place.active()) {
-        at::Tensor through = at::mm(dh, layer.a);
-        if (layer.has_frozen()) through.addmm_(at::mm(dy, layer.frozen_b), layer.frozen_a);
-        kept.place.apply(through, through);
-        dx.add_(through, layer.scale);
-      } else if (needs_x) {
-        dx.addmm_(dh, layer.a, 1, layer.scale);
-        if (layer.has_frozen()) dx.addmm_(at::mm(dy, layer.frozen_b), layer.frozen_a, 1, layer.scale);
+      LowRankGradients into;
+      if (needs_x) into.x = dx.mutable_data_ptr<float>();
+      if (layer.has_frozen() && needs_x) {
+        LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, kept.place, dy.size(0))
+            .backward(nullptr, nullptr, dy, into);
       }
+      into.a = layer.a.grad().mutable_data_ptr<float>();
+      into.b = layer.b.grad().mutable_data_ptr<float>();
+      LowRankPath(layer.a, layer.b, layer.scale, kept.place, dy.size(0))
+          .backward(kept.x.const_data_ptr<float>(), kept.low_rank.const_data_ptr<float>(), dy, into);
     }
     return {dx, {}, {}, {}, {}};
   }
