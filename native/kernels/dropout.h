@@ -66,7 +66,8 @@ struct DropoutMask {
   bool drops() const { return threshold != 0; }
 };
 
-// One row on the calling thread: out[j] = keep ? in[j] / (1 - rate) : 0, and the same added to `out`. `out` may be `in`.
+// One row on the calling thread: out[j] = keep ? in[j] / (1 - rate) : 0, and the same added to `out`. `out` may be
+// `in`.
 void drop_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out);
 void add_dropped_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out);
 

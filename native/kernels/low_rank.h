@@ -19,8 +19,8 @@ struct LowRank {
   double rate = 0;                   // 0: no dropout, no keys
 };
 
-// y [rows, out] += scale * (dropout(x) A^T) B^T. hidden [rows, r] = dropout(x) A^T; null: not wanted. x: [rows, in]; all
-// contiguous.
+// y [rows, out] += scale * (dropout(x) A^T) B^T. hidden [rows, r] = dropout(x) A^T; null: not wanted. x: [rows, in];
+// all contiguous.
 void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden);
 
 // Where the gradients of the path are added; null: not wanted. `a` and `b` come together.

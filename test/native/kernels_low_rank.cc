@@ -1,12 +1,11 @@
 // The low-rank path against sums in double precision.
-#include "kernels/low_rank.h"
-
 #include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <string>
 
 #include "check.h"
+#include "kernels/low_rank.h"
 #include "kernels_data.h"
 
 using namespace rkif;
@@ -29,7 +28,11 @@ struct Problem {
   static constexpr float kScale = 0.5f;
 
   Problem(const Shape& s, double rate)
-      : shape(s), rate(rate), a(normal(s.r * s.in, 1)), b(normal(s.out * s.r, 2)), x(normal(s.rows * s.in, 3)),
+      : shape(s),
+        rate(rate),
+        a(normal(s.r * s.in, 1)),
+        b(normal(s.out * s.r, 2)),
+        x(normal(s.rows * s.in, 3)),
         dy(normal(s.rows * s.out, 4)) {
     for (int64_t i = 0; i < s.rows; ++i) keys.push_back(dropout_row(77, static_cast<uint32_t>(i / 9), i % 9));
   }
