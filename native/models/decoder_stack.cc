@@ -85,15 +85,17 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, {}, place);
-  return linear(mixed, block.o, adapter_place(pass, layer, kO));
+  return linear_as_stored(mixed, block.o, adapter_place(pass, layer, kO));
 }
 
 at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderPass& pass, size_t layer) const {
   const Block& block = blocks_[layer];
-  at::Tensor up = linear(x, block.up, adapter_place(pass, layer, kUp));
-  at::Tensor inside =
-      activate(config_.activation, linear(x, block.gate, adapter_place(pass, layer, kGate)), up, Dropout{});
-  return linear(inside, block.down, adapter_place(pass, layer, kDown));
+  const bool narrow = block.gate.narrow() && block.up.narrow() && block.down.narrow();
+  auto product = [&](const Linear& weights, uint32_t site) {
+    return (narrow ? linear_as_stored : linear)(x, weights, adapter_place(pass, layer, site));
+  };
+  at::Tensor inside = activate(config_.activation, product(block.gate, kGate), product(block.up, kUp), Dropout{});
+  return linear_as_stored(inside, block.down, adapter_place(pass, layer, kDown));
 }
 
 at::Tensor DecoderStack::run(const DecoderInput& input, const at::Tensor& embedding, const DecoderPass& pass) const {

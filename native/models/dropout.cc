@@ -1,9 +1,10 @@
 #include "models/dropout.h"
 
-#include <ATen/ops/add.h>
 #include <ATen/ops/empty_like.h>
 
+#include "kernels/residual.h"
 #include "models/autograd.h"
+#include "models/stored.h"
 
 namespace rkif {
 
@@ -42,12 +43,48 @@ struct DropoutFunction : torch::autograd::Function<DropoutFunction> {
 struct SublayerEnd {
   Dropout place;
   AbortFlag abort;
+  at::ScalarType type;  // of x
+
+  // pass(shape) with the masks of `rows` rows.
+  template <class Pass>
+  void with_shape(const at::Tensor& like, const Pass& pass) const {
+    std::vector<DropoutRow> keys;
+    if (place.active()) keys = place.keys(like.size(0));
+    pass(ResidualShape{like.size(0), like.size(1), keys.data(), place.active() ? place.rate : 0});
+  }
 };
+
+at::Tensor sum_of(const at::Tensor& residual, const at::Tensor& x, const SublayerEnd& end) {
+  at::Tensor in = x.contiguous(), before = residual.contiguous();
+  at::Tensor out = at::empty_like(before);
+  end.with_shape(out, [&](const ResidualShape& shape) {
+    if (end.type == at::kBFloat16) {
+      add_residual(shape, stored<float>(before), stored<Bfloat16>(in), stored<float>(out));
+    } else {
+      add_residual(shape, stored<float>(before), stored<float>(in), stored<float>(out));
+    }
+  });
+  return out;
+}
+
+at::Tensor gradient_of_x(const at::Tensor& gradient, const SublayerEnd& end) {
+  if (!end.place.active() && end.type == at::kFloat) return gradient;
+  at::Tensor in = gradient.contiguous();
+  at::Tensor out = at::empty_like(in, in.options().dtype(end.type));
+  end.with_shape(in, [&](const ResidualShape& shape) {
+    if (end.type == at::kBFloat16) {
+      residual_gradient(shape, stored<float>(in), stored<Bfloat16>(out));
+    } else {
+      residual_gradient(shape, stored<float>(in), stored<float>(out));
+    }
+  });
+  return out;
+}
 
 struct AddDroppedFunction : torch::autograd::Function<AddDroppedFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& residual, const at::Tensor& x,
                             const SublayerEnd& end) {
-    at::Tensor sum = end.place.active() ? dropped(x, end.place).add_(residual) : at::add(x, residual);
+    at::Tensor sum = sum_of(residual, x, end);
     keep(context, end);
     return sum;
   }
@@ -57,7 +94,7 @@ struct AddDroppedFunction : torch::autograd::Function<AddDroppedFunction> {
     at::Tensor to_residual, to_x;
     // Below the first trained weight one of the two is not on the graph.
     if (context->needs_input_grad(0)) to_residual = gradients[0];
-    if (context->needs_input_grad(1)) to_x = end.place.active() ? dropped(gradients[0], end.place) : gradients[0];
+    if (context->needs_input_grad(1)) to_x = gradient_of_x(gradients[0], end);
     return {to_residual, to_x, at::Tensor()};
   }
 };
@@ -71,9 +108,9 @@ at::Tensor dropout(const at::Tensor& x, const Dropout& place) {
 
 at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& x, const Dropout& place, const AbortFlag& abort) {
   check_abort(abort);
-  SublayerEnd end{place, abort};
+  SublayerEnd end{place, abort, x.scalar_type()};
   if (tracks(residual) || tracks(x)) return AddDroppedFunction::apply(residual, x, end);
-  return place.active() ? dropped(x, place).add_(residual) : at::add(x, residual);
+  return sum_of(residual, x, end);
 }
 
 }  // namespace rkif

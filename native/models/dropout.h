@@ -44,8 +44,8 @@ inline AttentionDropout attention_dropout_at(double rate, const DropoutCounters&
 
 at::Tensor dropout(const at::Tensor& x, const Dropout& place);
 
-// residual + dropout(x): the end of every sublayer, and therefore where the passes stop when `abort` is set, forward
-// and backward.
+// residual + dropout(x), fp32: the end of every sublayer, and therefore where the passes stop when `abort` is set,
+// forward and backward. x may be bf16; its gradient has its type.
 at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& x, const Dropout& place, const AbortFlag& abort);
 
 }  // namespace rkif

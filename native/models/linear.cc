@@ -17,24 +17,23 @@
 namespace rkif {
 namespace {
 
-// x W^T and y W as fp32, computed in the weight's type.
+// x W^T and y W, computed in the weight's type; int8 gives fp32.
 at::Tensor times_transposed(const at::Tensor& x, const Linear& layer) {
   if (layer.scales.defined()) return times_transposed(x, QuantisedRows{layer.weight, layer.scales});
   at::Tensor in = x.to(layer.weight.scalar_type());
   const Prepacked* prepacked = layer.prepacked();
-  return (prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t())).to(at::kFloat);
+  return prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t());
 }
 
 at::Tensor times(const at::Tensor& y, const Linear& layer) {
   if (layer.scales.defined()) return times(y, QuantisedRows{layer.weight, layer.scales});
   at::Tensor in = y.to(layer.weight.scalar_type());
   const Prepacked* prepacked = layer.prepacked();
-  bool packed = prepacked && prepacked->has_both();
-  return (packed ? prepacked->times(in) : at::mm(in, layer.weight)).to(at::kFloat);
+  return prepacked && prepacked->has_both() ? prepacked->times(in) : at::mm(in, layer.weight);
 }
 
 at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
-  at::Tensor y = times_transposed(x, layer);
+  at::Tensor y = times_transposed(x, layer).to(at::kFloat);
   if (layer.bias.defined()) y.add_(layer.bias.detach());
   return y;
 }
@@ -137,7 +136,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       into.add_(at::sum(dy, {0}));
     }
     at::Tensor dx;
-    if (needs_x) dx = times(dy, layer);
+    if (needs_x) dx = times(dy, layer).to(at::kFloat);
     if (layer.adapter_active()) {
       LowRankGradients into;
       if (needs_x) into.x = dx.mutable_data_ptr<float>();
@@ -154,7 +153,28 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   }
 };
 
+struct NarrowKept {
+  const Linear* layer;
+  at::ScalarType type;  // of x
+};
+
+struct NarrowFunction : torch::autograd::Function<NarrowFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const Linear* layer) {
+    keep(context, NarrowKept{layer, x.scalar_type()});
+    return times_transposed(x, *layer);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    NarrowKept kept = take<NarrowKept>(context);
+    return {times(gradients[0], *kept.layer).to(kept.type), at::Tensor()};
+  }
+};
+
 }  // namespace
+
+at::Tensor linear_as_stored(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {
+  if (!layer.narrow()) return linear(x, layer, adapter_dropout);
+  return tracks(x) ? NarrowFunction::apply(x, &layer) : times_transposed(x, layer);
+}
 
 at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {
   std::optional<at::Tensor> leaf, second_leaf;
@@ -166,6 +186,8 @@ at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapt
   if (!leaf && !tracks(x)) return forward_values(x, layer, adapter_dropout, nullptr);
   return LinearFunction::apply(x, leaf, second_leaf, &layer, adapter_dropout);
 }
+
+bool Linear::narrow() const { return weight.scalar_type() == at::kBFloat16 && !bias.defined() && !adapter_active(); }
 
 void Linear::prepack() {
   if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;

@@ -121,17 +121,21 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   at.spans = spans;
   at.dropout = probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities);
   at::Tensor mixed = attend(q, keys.keys, keys.values, bias, at);
-  return linear(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
+  return linear_as_stored(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
 
 at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const {
   const Block& block = blocks_[layer];
   at::Tensor in = rms_norm(x, block.feed_forward_norm, config_.layer_norm_epsilon);
+  const bool narrow = block.wi.narrow() && block.wo.narrow() && (!config_.gated || block.wi_1.narrow());
+  auto product = [&](const Linear& weights, uint32_t site) {
+    return (narrow ? linear_as_stored : linear)(in, weights, adapter_place(pass, layer, site, !decoder_));
+  };
   at::Tensor gate;
-  if (config_.gated) gate = linear(in, block.wi_1, adapter_place(pass, layer, kWi1, !decoder_));
-  at::Tensor inside = activate(config_.activation, linear(in, block.wi, adapter_place(pass, layer, kWi, !decoder_)),
-                               gate, place(pass, layer, kFeedForwardInside));
-  at::Tensor out = linear(inside, block.wo, adapter_place(pass, layer, kWo, !decoder_));
+  if (config_.gated) gate = product(block.wi_1, kWi1);
+  at::Tensor inside =
+      activate(config_.activation, product(block.wi, kWi), gate, place(pass, layer, kFeedForwardInside));
+  at::Tensor out = linear_as_stored(inside, block.wo, adapter_place(pass, layer, kWo, !decoder_));
   return add_dropped(x, out, place(pass, layer, kFeedForwardOutput), pass.abort);
 }
 
