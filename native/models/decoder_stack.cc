@@ -71,8 +71,13 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   at::Tensor k = rotated_heads(linear(x, block.k, adapter_place(pass, layer, kK)), c.num_key_value_heads,
                                block.key_norm, input.places);
   KeyValues keys{k, linear(x, block.v, adapter_place(pass, layer, kV))};
-  if (input.kept) input.kept->push_back(keys);
-  if (input.cache) keys = input.cache->store(static_cast<int64_t>(layer), keys);
+  KeyValues prefix = keys;
+  if (input.prompts) {
+    input.prompts->write(static_cast<int64_t>(layer), keys, input.prompt_runs);
+    input.answers->write(static_cast<int64_t>(layer), keys, input.answer_runs);
+    prefix = input.prompts->layers()[layer];
+    keys = input.answers->layers()[layer];
+  }
   AttentionPlace place;
   place.heads = c.num_heads;
   place.key_heads = c.num_key_value_heads;
@@ -81,7 +86,6 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.window = c.windows[layer];
   place.spans = input.spans;
   place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
-  const KeyValues& prefix = input.prefix ? (*input.prefix)[layer] : keys;
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, {}, place);

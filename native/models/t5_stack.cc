@@ -120,6 +120,8 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   at.causal = decoder_ && !cross;
   at.spans = spans;
   at.dropout = probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities);
+  at.prefix_keys = keys.keys;
+  at.prefix_values = keys.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, bias, at);
   return linear_as_stored(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
@@ -160,7 +162,10 @@ at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states
     const Block& block = blocks_[layer];
     at::Tensor in = rms_norm(x, block.self_norm, config_.layer_norm_epsilon);
     KeyValues self = key_values(in, pass, layer, false);
-    if (input.cache) self = input.cache->store(layer, self);
+    if (input.answers) {
+      input.answers->write(layer, self, input.answer_runs);
+      self = input.answers->layers()[layer];
+    }
     at::Tensor out = attention(in, self, input.bias, input.self, pass, layer, false);
     x = add_dropped(x, out, place(pass, layer, kSelfOutput), pass.abort);
 
@@ -173,13 +178,12 @@ at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states
   return finished(x, pass);
 }
 
-std::vector<KeyValues> T5Stack::cross_keys(const at::Tensor& states, const T5Pass& pass) const {
-  std::vector<KeyValues> keys;
+void T5Stack::keep_cross_keys(const at::Tensor& states, const std::vector<RowRun>& runs, const T5Pass& pass,
+                              KeyValueStore& into) const {
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     check_abort(pass.abort);
-    keys.push_back(key_values(states, pass, layer, true));
+    into.write(layer, key_values(states, pass, layer, true), runs);
   }
-  return keys;
 }
 
 }  // namespace rkif
