@@ -62,6 +62,15 @@ export const loopOptions = z.object({
     .nullable()
     .default(null)
     .describe("records computed at once; null: the whole step; any size gives the same step"),
+  groupByLength: z
+    .number()
+    .int()
+    .min(2)
+    .nullable()
+    .default(null)
+    .describe(
+      "form batches of records of similar length, within this many batches of the shuffled order; null: as shuffled",
+    ),
   learningRate: z.number().nonnegative().default(3e-4).describe("learning rate on the task's records"),
   warmupSteps: z.number().int().nonnegative().default(50).describe("steps over which a rate rises from 0"),
   weightDecay: z.number().nonnegative().default(0).describe("decoupled weight decay of AdamW"),
