@@ -162,6 +162,13 @@ export const runtimeOptions = z.object({
     .describe(
       "refuse a model whose weights take more memory than this, such as 16GB; layers are laid out for faster products as well only where that fits too; null: no limit, and for that half of the machine's memory",
     ),
+  tokenCache: z
+    .string()
+    .nullable()
+    .default("1GB")
+    .describe(
+      "most that tokens of texts may take in the user's cache, where later runs find them; null: they are not kept, nor made ahead for the next task",
+    ),
   logMasksEvery: count
     .nullable()
     .default(20)
