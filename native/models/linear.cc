@@ -29,7 +29,7 @@ at::Tensor times(const at::Tensor& y, const Linear& layer) {
   if (layer.scales.defined()) return times(y, QuantisedRows{layer.weight, layer.scales});
   at::Tensor in = y.to(layer.weight.scalar_type());
   const Prepacked* prepacked = layer.prepacked();
-  return prepacked && prepacked->has_both() ? prepacked->times(in) : at::mm(in, layer.weight);
+  return prepacked ? prepacked->times(in) : at::mm(in, layer.weight);
 }
 
 at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
@@ -191,7 +191,7 @@ bool Linear::narrow() const { return weight.scalar_type() == at::kBFloat16 && !b
 
 void Linear::prepack() {
   if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;
-  prepacked_ = std::make_unique<const Prepacked>(weight, true);
+  prepacked_ = std::make_unique<const Prepacked>(weight);
 }
 
 void Linear::merge() {
@@ -202,8 +202,7 @@ void Linear::merge() {
   original_ = std::move(weight);
   weight = std::move(merged);
   original_prepacked_ = std::move(prepacked_);
-  // No gradient passes a merged layer.
-  if (original_prepacked_) prepacked_ = std::make_unique<const Prepacked>(weight, false);
+  if (original_prepacked_) prepacked_ = std::make_unique<const Prepacked>(weight);
 }
 
 void Linear::unmerge() {
