@@ -15,6 +15,7 @@ import {
   type CheckAnswer,
   type GenerateAnswer,
   type GenerateRequest,
+  type LoadAnswer,
   type LoadRequest,
   type Request,
   type ScoreRequest,
@@ -41,7 +42,24 @@ for await (const line of createInterface(process.stdin)) {
 }
 
 async function answerTo(request: Request): Promise<object> {
-  if (request.do === "load") return load(request);
+  switch (request.do) {
+    case "load":
+      return load(request);
+    // Imported where they are asked for: what they need would count in the memory and start of the others.
+    case "run":
+      return (await import("./run-here.js")).runHere(request);
+    case "cycles":
+      return (await import("./run-here.js")).cyclesHere(request);
+    case "method":
+      return (await import("./method-here.js")).methodHere(request);
+    default:
+      return answerLoaded(request);
+  }
+}
+
+type OfLoaded = Exclude<Request, { do: "load" | "run" | "cycles" | "method" }>;
+
+async function answerLoaded(request: OfLoaded): Promise<object> {
   if (loaded === undefined) throw new Error(`${request.do} before load`);
   switch (request.do) {
     case "check":
@@ -57,7 +75,7 @@ async function answerTo(request: Request): Promise<object> {
   }
 }
 
-async function load({ folder, adapter, threads, type }: LoadRequest): Promise<object> {
+async function load({ folder, adapter, threads, type }: LoadRequest): Promise<LoadAnswer> {
   const { model, endTokenIds } = await loadModel({
     ...{ model: folder, adapter, threads, baseType: type },
     trainable: {
@@ -72,7 +90,7 @@ async function load({ folder, adapter, threads, type }: LoadRequest): Promise<ob
     ...{ updates: 0, type, endTokenIds: [...endTokenIds] },
   };
   await model.parameters.read(0, 0);
-  return { trainable: model.parameters.length };
+  return { shapes: model.layout.map(({ shape }) => shape) };
 }
 
 function recordsOf({ inputIds, labels, firstKey }: Batch): TrainingRecord[] {
