@@ -4,8 +4,11 @@
  * over this side's, medians over rounds with the least and the most. Linux.
  *
  *     npm run benchmark -- peer [--models t5-small,t5-base,qwen-0.5b] [--types float32,bfloat16] [--rounds 5]
- * X [--equal-lengths] [--threads N] [--torch-compile]
+ *         [--only step,evaluation,memory,startup] [--batch 8] [--equal-lengths] [--threads N] [--torch-compile]
  *         [--records 48] [--evaluation-batch 16] [--new-tokens 4] [--json FILE]
+ *     npm run benchmark -- peer --models t5-small --only run [--data DIR] [--tasks 4] [--train-records 200] [--test-records 100]
+ *         [--epochs 1] [--run-rounds 1]
+ *     npm run benchmark -- peer --models t5-base --only method,cycles
  *
  * Batches have inputs of 40 to 200 tokens and answers of 4 to 12 (T5: targets; decoder: the only labels). The peer pads to the batch's
  * longest and computes in bfloat16 the faster of two ways: autocast, or the base loaded in it; `--torch-compile` tries both compiled too.
@@ -92,7 +95,7 @@ const numbers = {
 };
 const runOptions: RunOptions = {
   data: values.data ?? null,
-  count: wholeNumber("tasks", values.tasks),
+  count: tasksWanted(values.tasks),
   trainRecords: wholeNumber("train-records", values["train-records"]),
   testRecords: wholeNumber("test-records", values["test-records"]),
   epochs: wholeNumber("epochs", values.epochs),
@@ -207,6 +210,12 @@ function wholeNumber(option: string, given: string): number {
   const number = Number(given);
   if (Number.isSafeInteger(number) && number >= 1) return number;
   throw new Error(`--${option} ${given}: expected a whole number of at least 1`);
+}
+
+function tasksWanted(given: string): number {
+  const count = wholeNumber("tasks", given);
+  if (count <= mostTasks) return count;
+  throw new Error(`--tasks ${given}: order 4 has ${mostTasks} tasks`);
 }
 
 function say(line: string): void {
