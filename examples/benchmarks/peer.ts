@@ -4,7 +4,7 @@
  * over this side's, medians over rounds with the least and the most. Linux.
  *
  *     npm run benchmark -- peer [--models t5-small,t5-base,qwen-0.5b] [--types float32,bfloat16] [--rounds 5]
- *         [--only step,evaluation,memory,startup] [--batch 8] [--equal-lengths] [--threads N] [--torch-compile]
+ *         [--only step,evaluation,memory,startup] [--batch 8] [--equal-lengths] [--threads N] [--torch-compile] [--profile]
  *         [--records 48] [--evaluation-batch 16] [--new-tokens 4] [--json FILE]
  *     npm run benchmark -- peer --models t5-small --only run [--data DIR] [--tasks 4] [--train-records 200] [--test-records 100]
  *         [--epochs 1] [--run-rounds 1]
@@ -13,6 +13,8 @@
  * Batches have inputs of 40 to 200 tokens and answers of 4 to 12 (T5: targets; decoder: the only labels). The peer pads to the batch's
  * longest and computes in bfloat16 the faster of two ways: autocast, or the base loaded in it; `--torch-compile` tries both compiled too.
  * The evaluation answers records as long as the batches' in a few tokens, as class labels have them: random weights never end an answer.
+ *
+ * `--profile` also prints where this side's training step spends its time: every operator's own time, added up by kind of work.
  *
  * What only runs when it is named:
  * - run: a whole Recurrent-KIF run (the paper's settings) over the tasks of order 4, all tasks seen evaluated by generation after each, by
@@ -39,6 +41,7 @@ import { measureCycles } from "./peer/cycles.js";
 import { mostTasks } from "./peer/made-tasks.js";
 import { measureMemory } from "./peer/memory.js";
 import { measureMethods } from "./peer/method.js";
+import { measureProfile } from "./peer/profile.js";
 import { findPython } from "./peer/python.js";
 import { measureRun, type RunOptions } from "./peer/run.js";
 import type { Setting } from "./peer/setting.js";
@@ -49,6 +52,7 @@ import {
   evaluationTable,
   memoryTable,
   methodTable,
+  profileTable,
   runTable,
   startupTable,
   stepTable,
@@ -72,6 +76,7 @@ const { values } = parseArgs({
     "new-tokens": { type: "string", default: "4" },
     threads: { type: "string", default: String(availableParallelism()) },
     "equal-lengths": { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
     "torch-compile": { type: "boolean", default: false },
     data: { type: "string" },
     tasks: { type: "string", default: String(mostTasks) },
@@ -139,6 +144,7 @@ for (const model of models) {
   }
 }
 if (chosen.has("step")) say(stepTable(results));
+if (values.profile) say(profileTable(results));
 if (chosen.has("evaluation")) say(evaluationTable(results));
 if (chosen.has("memory")) say(memoryTable(results));
 if (chosen.has("startup")) say(startupTable(results));
@@ -162,6 +168,10 @@ async function measure(setting: Setting): Promise<Measured> {
   if (chosen.has("step") || chosen.has("method")) {
     progress(`${model} ${type}: training steps`);
     measured.step = await measureStep(setting, measured.way);
+  }
+  if (values.profile) {
+    progress(`${model} ${type}: where a step's time goes`);
+    measured.profile = await measureProfile(setting);
   }
   if (chosen.has("method")) {
     progress(`${model} ${type}: the method's own work`);

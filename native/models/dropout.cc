@@ -4,10 +4,12 @@
 #include <ATen/ops/empty_like.h>
 
 #include "models/autograd.h"
+#include "models/profile.h"
 
 namespace rkif {
 
 void Dropout::apply(const at::Tensor& in, const at::Tensor& out) const {
+  NamedWork work("rkif::dropout");
   int64_t count = in.size(0);
   TORCH_CHECK(count == static_cast<int64_t>(rows->records.size()), "dropout: ", count, " rows, but places of ",
               rows->records.size());

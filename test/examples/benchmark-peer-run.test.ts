@@ -8,10 +8,18 @@ import { measureCycles } from "../../examples/benchmarks/peer/cycles.js";
 import { madeTask, mostTasks, tasksOfOrder, wordsOf } from "../../examples/benchmarks/peer/made-tasks.js";
 import { measureMethod } from "../../examples/benchmarks/peer/method.js";
 import { compareVectors } from "../../examples/benchmarks/peer/method-vectors.js";
+import { secondsByKind } from "../../examples/benchmarks/peer/profile.js";
 import type { RunAnswer } from "../../examples/benchmarks/peer/protocol.js";
 import { measureRun } from "../../examples/benchmarks/peer/run.js";
 import type { Setting } from "../../examples/benchmarks/peer/setting.js";
-import { cyclesTable, methodTable, runTable, type Measured } from "../../examples/benchmarks/peer/tables.js";
+import {
+  cyclesTable,
+  methodTable,
+  profileTable,
+  runTable,
+  type Measured,
+} from "../../examples/benchmarks/peer/tables.js";
+import type { OperatorTime } from "../../lib/native/contract.js";
 import { Tokenizer } from "../../lib/models/tokenizer.js";
 import { embeddedModel } from "../../lib/models/trained-model.js";
 import { missingInPython, python } from "../python/python.js";
@@ -114,6 +122,27 @@ describe("benchmark against the peer: tables of runs", () => {
     expect(rowOf(text, "10.00 M")).not.to.include("%");
     const cycles = { learned: [2, 15], seconds: [[2], [2.5]], memory: [8, 60], toFirst: [1, 1.25] };
     expect(cyclesTable([{ ...measured, cycles }])).to.match(/ 15 .* 60 .* 2\.500 .* 1\.250/);
+  });
+});
+
+describe("benchmark against the peer: where a step's time goes", () => {
+  it("adds operators up by kind of work; the rest of the clock's time is between them", () => {
+    const of = (name: string, seconds: number): OperatorTime => ({ name, seconds, calls: 1 });
+    const operators = [
+      ...[of("mkldnn::_linear_pointwise", 3), of("aten::mm", 1), of("rkif::attention", 2)],
+      ...[of("aten::threshold_backward", 0.5), of("rkif::norm", 0.25), of("aten::index_select", 0.125)],
+    ];
+    const kinds = secondsByKind(10, operators);
+    expect(kinds).to.deep.equal({
+      "matrix products": 4,
+      attention: 2,
+      "norms, activations, rotation": 0.75,
+      "other operators": 0.125,
+      "between operators": 3.125,
+    });
+    const profile = { seconds: 10, kinds, operators };
+    const text = profileTable([{ model: "t5-base", type: "float32", way, trials: [], profile }]);
+    expect(text).to.match(/matrix products .* 4000\.0 .* 40\.0 %/);
   });
 });
 

@@ -6,6 +6,7 @@ import { adamwStep, createVector } from "../../../lib/models/kernels.js";
 import { inBatches } from "../../../lib/evaluation/batches.js";
 import { loadModel } from "../../../lib/models/trained-model.js";
 import type { Model, Vector } from "../../../lib/native/contract.js";
+import { loadAddon } from "../../../lib/native/load.js";
 import { residentMemory } from "../scale/memory.js";
 import type { Batch } from "./batches.js";
 import {
@@ -17,6 +18,7 @@ import {
   type GenerateRequest,
   type LoadAnswer,
   type LoadRequest,
+  type ProfileAnswer,
   type Request,
   type ScoreRequest,
   type StepAnswer,
@@ -66,6 +68,8 @@ async function answerLoaded(request: OfLoaded): Promise<object> {
       return check(loaded, request.batch);
     case "step":
       return step(loaded, request.batch);
+    case "profile":
+      return profile(loaded, request.batches);
     case "generate":
       return answered(loaded, () => generate(loaded!, request));
     case "score":
@@ -131,6 +135,14 @@ async function step(loaded: Loaded, batch: Batch): Promise<StepAnswer> {
     },
   );
   return { loss: lossSum / divisor, seconds: (performance.now() - started) / 1000 };
+}
+
+async function profile(loaded: Loaded, batches: readonly Batch[]): Promise<ProfileAnswer> {
+  const addon = loadAddon();
+  addon.startProfile();
+  let total = 0;
+  for (const batch of batches) total += (await step(loaded, batch)).seconds;
+  return { seconds: total, operators: await addon.endProfile() };
 }
 
 /** As a run evaluates (lib/training/evaluate-learned.ts): in fp32 with the adapter merged, by batches of as many tokens. */

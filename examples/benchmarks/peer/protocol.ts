@@ -1,4 +1,5 @@
 /** What the two sides are asked, one JSON document a line, and what they answer: here.ts and peer.py. */
+import type { OperatorTime } from "../../../lib/native/contract.js";
 import type { Batch } from "./batches.js";
 
 export type Type = "float32" | "bfloat16";
@@ -45,6 +46,17 @@ export interface StepRequest {
 export interface StepAnswer {
   loss: number;
   seconds: number;
+}
+
+/** Steps with every operator's time; this side only. */
+export interface ProfileRequest {
+  do: "profile";
+  batches: Batch[];
+}
+export interface ProfileAnswer {
+  /** Of all steps together. */
+  seconds: number;
+  operators: OperatorTime[];
 }
 
 /** Answers to prompts, greedily. */
@@ -176,6 +188,7 @@ export type Request =
   | LoadRequest
   | CheckRequest
   | StepRequest
+  | ProfileRequest
   | GenerateRequest
   | ScoreRequest
   | MemoryRequest

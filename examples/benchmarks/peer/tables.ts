@@ -7,6 +7,7 @@ import type { MemoryResult, Peaks } from "./memory.js";
 import type { MethodResults } from "./method.js";
 import type { RunAnswer, Type, Way } from "./protocol.js";
 import { median, pairedRatio, type Ratio } from "./ratios.js";
+import type { ProfileResult } from "./profile.js";
 import type { RunResult } from "./run.js";
 import type { StartupResult } from "./startup.js";
 import type { StepResult } from "./step.js";
@@ -22,6 +23,7 @@ export interface Measured {
   evaluation?: EvaluationResult;
   memory?: MemoryResult;
   startup?: StartupResult;
+  profile?: ProfileResult;
   method?: MethodResults;
   run?: RunResult;
   cycles?: CyclesResult;
@@ -61,6 +63,22 @@ export function stepTable(results: readonly Measured[]): string {
           step.agreement.lossDifference.toExponential(1),
         ],
       ]
+    );
+  });
+}
+
+export function profileTable(results: readonly Measured[]): string {
+  const head = ["a training step's time here", "ms", "share"];
+  return table(head, results, (measured) => {
+    const { profile } = measured;
+    return (
+      profile &&
+      Object.entries(profile.kinds)
+        .sort(([, a], [, b]) => b - a)
+        .map(([kind, seconds]) => [
+          ...[`${label(measured)}, ${kind}`, (1000 * seconds).toFixed(1)],
+          `${((100 * seconds) / profile.seconds).toFixed(1)} %`,
+        ])
     );
   });
 }
