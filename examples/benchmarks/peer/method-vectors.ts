@@ -102,7 +102,9 @@ function numbers(count: number, seed: number, size: number): Float32Array {
     state ^= state << 5;
     return (state >>> 0) / 2 ** 32;
   };
-  return Float32Array.from({ length: count }, () => size * (uniform() - 0.5) * uniform());
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) values[i] = size * (uniform() - 0.5) * uniform();
+  return values;
 }
 
 const bytes = (values: Float32Array): Buffer =>
@@ -115,5 +117,5 @@ async function write(file: string, values: Float32Array): Promise<void> {
 async function read(file: string): Promise<Float32Array> {
   const found = await readFile(file);
   // Copied: a buffer need not begin at a multiple of four bytes.
-  return new Float32Array(Uint8Array.from(found).buffer);
+  return new Float32Array(new Uint8Array(found).buffer);
 }
