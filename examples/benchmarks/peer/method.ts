@@ -41,7 +41,7 @@ export const longShapes: number[][] = Array.from({ length: 160 }, () => [
 ]).flat();
 
 /** Cycles of one round on either side, whose median counts. */
-const cyclesOfRound = 5;
+const cyclesOfRound = 3;
 
 /** @param step seconds of some training steps on either side, of which cycles are made up */
 export async function measureMethods(
