@@ -14,6 +14,7 @@ export { mergeAdapter, type MergeOptions, type MergeReport } from "./models/merg
 export { resolveAdaptedModules, type LoraConfig } from "./models/lora.js";
 export type { ModelConfig } from "./models/config/index.js";
 export { Tokenizer, type EncodeOptions } from "./models/tokenizer.js";
+export { TokenCache, userTokenCache, type TokenCacheOptions } from "./models/token-cache.js";
 export { listTasks, readTask, type ReadTaskOptions, type TaskData, type TaskFiles } from "./data/tasks.js";
 export { readRecords, type TaskRecord } from "./data/records.js";
 export { findBenchmark } from "./data/benchmarks/find.js";

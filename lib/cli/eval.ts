@@ -5,6 +5,7 @@ import { resolveOrderIn } from "../data/orders.js";
 import { listTasks, readTask } from "../data/tasks.js";
 import { RkifError } from "../errors.js";
 import { mean } from "../evaluation/metrics.js";
+import { userTokenCache } from "../models/token-cache.js";
 import { loadModel } from "../models/trained-model.js";
 import { renderTable, formatScore } from "../report/table.js";
 import { resolveDataOptions, resolvePart, splitConfig } from "../training/config.js";
@@ -15,7 +16,7 @@ import { Display } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
 const used = [
-  ...["model", "baseType", "copyWeights", "memory", "threads"],
+  ...["model", "baseType", "copyWeights", "memory", "threads", "tokenCache"],
   ...["promptTemplate", "sourceTokens", "cutoffTokens", "encoderText"],
   ...["evaluateBy", "metric", "maxNewTokens", "evaluationTokens"],
   ...["data", "benchmark", "order", "testLimit"],
@@ -43,7 +44,8 @@ async function evaluate(flags: { json?: boolean }, given: Record<string, unknown
   };
   const benchmark = await findBenchmark(plan.data, plan.benchmark);
   const names = resolveOrderIn(benchmark, plan.order ?? [...(await listTasks(plan.data, benchmark)).keys()]);
-  const loaded = await loadModel({ ...loadOptions(config), trainable: { kind: "none" } });
+  const tokenCache = userTokenCache(config.tokenCache, (message) => display.line(message));
+  const loaded = await loadModel({ ...loadOptions(config), trainable: { kind: "none" }, tokenCache });
   for (const warning of loaded.warnings) display.line(warning);
   try {
     evaluatedBy(config.evaluateBy, loaded.config.family);

@@ -1,4 +1,5 @@
 import { RkifError } from "../errors.js";
+import { groupByLength, type LengthGroups } from "./length-groups.js";
 import { hash, permutation, sampleDistinct, Stream } from "./random.js";
 
 /** What a loop's draws are a function of, besides the step. */
@@ -11,8 +12,9 @@ export interface LoopKey {
 }
 
 /**
- * The order in which a task's records are trained on: every epoch is a new shuffle of all records cut into batches; the last
- * batch of an epoch keeps what is left over. A pure function of the arguments, so a run can go on from any step.
+ * The order in which a task's records are trained on: every epoch is a new shuffle of all records cut into batches, by length if
+ * `groups` says so; the last batch of an epoch keeps what is left over. A pure function of the arguments, so a run can go on from
+ * any step.
  */
 export class EpochBatches {
   readonly stepsPerEpoch: number;
@@ -26,10 +28,12 @@ export class EpochBatches {
     readonly batchSize: number,
     readonly epochs: number,
     readonly key: LoopKey,
+    readonly groups: LengthGroups | null = null,
   ) {
     requireWhole("record count", count, 1);
     requireWhole("batch size", batchSize, 1);
     requireWhole("number of epochs", epochs, 0);
+    if (groups) requireWhole("window", groups.window, 1);
     this.stepsPerEpoch = Math.ceil(count / batchSize);
     this.steps = this.stepsPerEpoch * epochs;
   }
@@ -47,13 +51,17 @@ export class EpochBatches {
 
   #order(epoch: number): Int32Array {
     if (this.#shuffled?.epoch !== epoch) {
-      const { seed, task, loop } = this.key;
-      this.#shuffled = {
-        epoch,
-        order: permutation(this.count, hash(seed, Stream.order, task, loop, epoch)),
-      };
+      this.#shuffled = { epoch, order: this.#shuffle(epoch) };
     }
     return this.#shuffled.order;
+  }
+
+  #shuffle(epoch: number): Int32Array {
+    const { seed, task, loop } = this.key;
+    const order = permutation(this.count, hash(seed, Stream.order, task, loop, epoch));
+    if (!this.groups) return order;
+    const key = hash(seed, Stream.lengthGroups, task, loop, epoch);
+    return groupByLength(order, this.groups, { batchSize: this.batchSize, key });
   }
 }
 

@@ -4,7 +4,7 @@
  */
 
 /** First counter of every draw, so that draws made for different ends are independent under one seed. */
-export const Stream = { order: 1, memory: 2, memoryBatch: 3 } as const;
+export const Stream = { order: 1, memory: 2, memoryBatch: 3, lengthGroups: 4 } as const;
 
 /**
  * MurmurHash3 (x86, 32 bits) of the counters as little-endian words. Counters are integers; their low 32 bits count.

@@ -3,6 +3,7 @@ import { concatenate } from "../data/pack.js";
 import type { Tokenizer } from "../models/tokenizer.js";
 import type { Model } from "../native/contract.js";
 import { inBatches, type BatchOptions } from "./batches.js";
+import { generateTokens } from "./generate.js";
 import { pickBest, prepareCandidates, type CandidateOptions } from "./candidates.js";
 
 /** A model that is asked for answers, with what codes and decodes them. */
@@ -27,13 +28,11 @@ export async function generateAnswers(
   prompts: readonly Int32Array[],
   { maxNewTokens = 128, ...options }: BatchOptions & { maxNewTokens?: number },
 ): Promise<Answers> {
-  const predictions = new Array<string>(prompts.length);
-  await inBatches(prompts, 0, options, async (batch, packed) => {
-    const generated = await model.generate({ ...packed, maxNewTokens, endTokenIds: [...endTokenIds] });
-    const texts = await tokenizer.decodeBatch(generated, true);
-    batch.forEach((prompt, i) => (predictions[prompt] = texts[i]!));
+  const generated = await generateTokens(model, prompts, options, {
+    maxNewTokens,
+    endTokenIds: [...endTokenIds],
   });
-  return { predictions };
+  return { predictions: await tokenizer.decodeBatch(generated, true) };
 }
 
 /** The candidate that is most probable behind every prompt. */

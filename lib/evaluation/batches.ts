@@ -3,10 +3,10 @@ import { RkifError } from "../errors.js";
 import type { AbortFlag } from "../native/contract.js";
 
 export interface BatchOptions {
-  /** Most tokens of one call of the model: prompts and, when scoring, their candidates. A larger prompt goes alone. Default 16384. */
+  /** Most tokens that the model computes at a time: prompts and, when scoring, their candidates. A larger prompt goes alone. Default 16384. */
   batchTokens?: number;
   abort?: AbortFlag;
-  /** Called after every batch. */
+  /** Called after every batch; in generation, as answers end. */
   onProgress?: (done: number, total: number) => void;
 }
 
@@ -28,9 +28,7 @@ export async function inBatches(
   { batchTokens = 16384, abort, onProgress }: BatchOptions,
   work: (batch: readonly number[], packed: PackedPrompts) => Promise<void>,
 ): Promise<void> {
-  if (!(batchTokens >= 1)) {
-    throw new RkifError("INVALID_ARGUMENT", `batchTokens is ${batchTokens}; expected a number of at least 1`);
-  }
+  checkBatchTokens(batchTokens);
   let done = 0;
   const lengths = prompts.map((prompt) => prompt.length + extraTokens);
   for (const batch of batchesByLength(lengths, batchTokens)) {
@@ -40,6 +38,15 @@ export async function inBatches(
     done += batch.length;
     onProgress?.(done, prompts.length);
   }
+}
+
+/** @throws {RkifError} INVALID_ARGUMENT for what is no number of tokens. */
+export function checkBatchTokens(batchTokens: number): void {
+  if (Number.isSafeInteger(batchTokens) && batchTokens >= 1) return;
+  throw new RkifError(
+    "INVALID_ARGUMENT",
+    `batchTokens is ${batchTokens}; expected a whole number of at least 1`,
+  );
 }
 
 /** Item numbers by falling length (equal lengths in order), cut so that no batch's lengths sum to more than the budget unless it is one item. */

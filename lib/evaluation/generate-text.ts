@@ -3,8 +3,8 @@ import type { PromptFields } from "../data/prompts/template.js";
 import { RkifError } from "../errors.js";
 import { createAbortFlag } from "../models/kernels.js";
 import type { TrainedModel } from "../models/trained-model.js";
-import type { Sampling } from "../native/contract.js";
-import { inBatches } from "./batches.js";
+import type { GenerateOptions, Sampling } from "../native/contract.js";
+import { generateTokens } from "./generate.js";
 import { TextStream } from "./text-stream.js";
 
 export interface GenerateTextOptions {
@@ -17,7 +17,7 @@ export interface GenerateTextOptions {
   maxNewTokens?: number;
   /** Draw tokens instead of taking the best one. Absent: greedy. What is left out: temperature 1, topP 1, seed 42. Draws belong to a prompt's place in the list. */
   sampling?: Partial<Omit<Sampling, "keys">>;
-  /** Most prompt tokens of one call of the model; a larger prompt goes alone. Default 8192. */
+  /** Most prompt tokens that the model computes at a time; a larger prompt goes alone. Default 8192. */
   batchTokens?: number;
   /** Told the pieces of every answer as they are written: the prompt's index and the text that comes next. */
   onText?: (prompt: number, piece: string) => void;
@@ -42,7 +42,6 @@ export async function generateText(
   const encoded = await encodePrompts(loaded, prompts, options.promptTemplate ?? null);
   const sampling = options.sampling && { temperature: 1, topP: 1, seed: 42, ...options.sampling };
   const streams = onText && encoded.map(() => new TextStream(tokenizer));
-  const answers = new Array<string>(prompts.length);
   const abort = createAbortFlag();
   const stop = (): void => abort.abort();
   signal?.addEventListener("abort", stop);
@@ -54,36 +53,28 @@ export async function generateText(
       const text = await piece(streams![prompt]!);
       if (text !== "") onText!(prompt, text);
     });
-    told.catch(() => undefined); // thrown where it is awaited
+    told.catch(stop); // thrown where it is awaited
   };
+  const listeners: Pick<GenerateOptions, "onTokens" | "onEnded"> = streams
+    ? {
+        onTokens: (indices, tokens) =>
+          indices.forEach((prompt, i) => tell(prompt, (stream) => stream.push(tokens[i]!))),
+        onEnded: (indices) => indices.forEach((prompt) => tell(prompt, (stream) => stream.end())),
+      }
+    : {};
   try {
-    await inBatches(
+    const work = generateTokens(
+      model,
       encoded,
-      0,
       { batchTokens, abort, ...(onProgress ? { onProgress } : {}) },
-      async (batch, packed) => {
-        const generated = await model.generate({
-          ...packed,
-          maxNewTokens,
-          endTokenIds: [...endTokenIds],
-          ...(sampling ? { sampling: { ...sampling, keys: Uint32Array.from(batch) } } : {}),
-          ...(streams
-            ? {
-                onTokens: (indices, tokens) =>
-                  indices.forEach((index, i) => tell(batch[index]!, (stream) => stream.push(tokens[i]!))),
-              }
-            : {}),
-        });
-        const texts = await tokenizer.decodeBatch(generated, true);
-        batch.forEach((prompt, i) => (answers[prompt] = texts[i]!));
-        if (streams) for (const prompt of batch) tell(prompt, (stream) => stream.end());
-        await told;
-      },
+      { maxNewTokens, endTokenIds: [...endTokenIds], ...(sampling ? { sampling } : {}), ...listeners },
     );
+    // What the listener threw is the cause of a stop.
+    const generated = await work.finally(() => told);
+    return await tokenizer.decodeBatch(generated, true);
   } finally {
     signal?.removeEventListener("abort", stop);
   }
-  return answers;
 }
 
 function refuseEncoder({ config, folder }: Pick<TrainedModel, "config" | "folder">): void {

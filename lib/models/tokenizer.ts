@@ -1,11 +1,17 @@
+import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import * as tokenizers from "tokenizers";
 import { RkifError } from "../errors.js";
+import type { AbortFlag } from "../native/contract.js";
+import type { TokenCache } from "./token-cache.js";
 
 export interface EncodeOptions {
   /** Put the tokens around the text that the file's template names (T5: the end token). Default true. */
   specialTokens?: boolean;
+  /** Stops within some {@link textsPerCall} texts. */
+  abort?: AbortFlag | undefined;
 }
 
 /** Roles of special tokens, as tokenizer_config.json and special_tokens_map.json name them. */
@@ -20,6 +26,13 @@ const needed: ReadonlySet<SpecialRole> = new Set(["bos", "eos"]);
  * native arrays into ids takes the event loop's time.
  */
 const textsPerCall = 64;
+
+/** Characters of a call below which tokenizing takes no longer than looking into the cache. */
+const fewCharacters = 65536;
+
+/** Another version may split texts otherwise. */
+const libraryVersion = (createRequire(import.meta.url)("tokenizers/package.json") as { version: string })
+  .version;
 
 /**
  * A tokenizer.json (Hugging Face tokenizers) and, where they stand beside it, the special tokens' names in
@@ -38,14 +51,17 @@ export class Tokenizer {
   /** Special tokens by role; a role nothing names is absent. */
   readonly special: Readonly<Partial<Record<SpecialRole, string>>>;
   readonly #native: tokenizers.Tokenizer;
+  readonly #cache: { tokens: TokenCache; fileDigest: string } | undefined;
 
   private constructor(
     file: string,
     native: tokenizers.Tokenizer,
     template: { prefix: number[]; suffix: number[] },
     special: Partial<Record<SpecialRole, string>>,
+    cache: { tokens: TokenCache; fileDigest: string } | undefined,
   ) {
     this.file = file;
+    this.#cache = cache;
     this.#native = native;
     this.size = native.getVocabSize(true);
     this.baseSize = native.getVocabSize(false);
@@ -56,9 +72,13 @@ export class Tokenizer {
 
   /**
    * Opens a tokenizer.json, or the one in a folder.
+   * @param cache where ids of many texts at once are kept; absent: nowhere
    * @throws {RkifError} CHECKPOINT_INVALID where it is missing, unreadable or not a tokenizer; the message names the file.
    */
-  static async open(fileOrFolder: string): Promise<Tokenizer> {
+  static async open(
+    fileOrFolder: string,
+    { cache: tokens }: { cache?: TokenCache | undefined } = {},
+  ): Promise<Tokenizer> {
     const isFolder = (await stat(fileOrFolder).catch(() => undefined))?.isDirectory() ?? false;
     const file = isFolder ? join(fileOrFolder, "tokenizer.json") : fileOrFolder;
     const text = await readText(file);
@@ -86,16 +106,31 @@ export class Tokenizer {
       native,
       await templateOf(native),
       await readSpecialTokens(dirname(file), native),
+      tokens && { tokens, fileDigest: sha256(text) },
     );
   }
 
-  /** Ids of every text, in order. */
+  /** Ids of every text, in order. @throws {RkifError} ABORTED where `abort` stopped it. */
   async encode(
     texts: readonly string[],
-    { specialTokens = true }: EncodeOptions = {},
+    { specialTokens = true, abort }: EncodeOptions = {},
+  ): Promise<Int32Array[]> {
+    const characters = texts.reduce((total, { length }) => total + length, 0);
+    if (!this.#cache || characters < fewCharacters) return this.#encode(texts, specialTokens, abort);
+    const { tokens, fileDigest } = this.#cache;
+    // The texts are all that templates and settings of formats come to.
+    const key = sha256(JSON.stringify([libraryVersion, fileDigest, specialTokens, texts]));
+    return tokens.get(key, () => this.#encode(texts, specialTokens, abort));
+  }
+
+  async #encode(
+    texts: readonly string[],
+    specialTokens: boolean,
+    abort: AbortFlag | undefined,
   ): Promise<Int32Array[]> {
     const ids: Int32Array[] = [];
     for (let start = 0; start < texts.length; start += textsPerCall) {
+      if (abort?.aborted) throw new RkifError("ABORTED", `stopped after ${start} of ${texts.length} texts`);
       const part = texts.slice(start, start + textsPerCall);
       const encodings = await this.#native.encodeBatch(part, { addSpecialTokens: specialTokens });
       for (const encoding of encodings) ids.push(Int32Array.from(encoding.getIds()));
@@ -207,6 +242,10 @@ async function readText(file: string): Promise<string | undefined> {
   } catch (cause) {
     throw new RkifError("CHECKPOINT_INVALID", `${file}: not UTF-8 text; expected JSON`, { cause });
   }
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 function messageOf(error: unknown): string {

@@ -15,6 +15,7 @@ import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdap
 import { readJsonFile } from "./json-file.js";
 import { checkMemory, prepackFits, usualRoom } from "./memory.js";
 import { setThreadsFor } from "./threads.js";
+import type { TokenCache } from "./token-cache.js";
 import { Tokenizer } from "./tokenizer.js";
 
 /** Folder of the small T5 that comes with the package. */
@@ -44,6 +45,8 @@ export interface LoadModelOptions {
   adapter?: string;
   /** Dropout rate of the base model in training; absent: its config's. */
   baseDropout?: number;
+  /** Where tokens of many texts are kept; absent: nowhere. */
+  tokenCache?: TokenCache | undefined;
 }
 
 /** A checkpoint with its tokenizer, ready to train. */
@@ -78,7 +81,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
   const folder = modelFolder(options.model);
   const { files, skip, warnings } = await readCheckpoint(folder);
   const config = await readModelConfig(folder, files);
-  const tokenizer = await Tokenizer.open(folder);
+  const tokenizer = await Tokenizer.open(folder, { cache: options.tokenCache });
   const { vocabSize } = config.config;
   if (tokenizer.baseSize > vocabSize) {
     throw new RkifError(

@@ -365,7 +365,7 @@ export interface Sampling {
   topP: number;
   /** Draws are a function of it, the prompt's key and the position. */
   seed: number;
-  /** One key for each prompt, so that draws belong to it whatever batch it is in. Default: its index in the batch. */
+  /** One key for each prompt, so that draws belong to it whatever call it is in. Default: its index in the call. */
   keys?: Uint32Array;
 }
 
@@ -379,8 +379,17 @@ export interface GenerateOptions {
   endTokenIds: number[];
   /** Absent: the best token is taken (greedy). */
   sampling?: Sampling;
-  /** Told the new token of every sequence still growing, after each step: the prompts' indices and their tokens. */
+  /**
+   * Most prompt tokens that are computed and kept at a time; a longer prompt goes alone. Where answers end, the next prompts enter, the
+   * longest first. Memory is bounded by it and by `batchRows`, not by the number of prompts. Absent: all prompts at once.
+   */
+  batchTokens?: number;
+  /** Most prompts that are answered at a time. Absent: as many as `batchTokens` allows. */
+  batchRows?: number;
+  /** Told the new tokens after each step: the indices of the prompts that got one, and the tokens. */
   onTokens?: (prompts: Int32Array, tokens: Int32Array) => void;
+  /** Told, after that, the indices of the prompts whose answers have ended. */
+  onEnded?: (prompts: Int32Array) => void;
   abort?: AbortFlag;
 }
 

@@ -14,15 +14,22 @@ import type { CurrentTask } from "./run-store.js";
 import { takeUp } from "./take-up.js";
 import type { TaskRun } from "./task-run.js";
 import { newTaskCounters } from "./task-state.js";
+import { tokenizeAhead } from "./tokenize-ahead.js";
 
 /**
  * Learns tasks of a run and fills in the accuracy matrix, or goes on with those that were interrupted. Whatever ends it, the run stands
  * where it can be gone on with.
  * @param tasks one, or all that are learned together
+ * @param next the one that comes after them: tokenized while they train
  * @throws {RkifError} ABORTED, NON_FINITE, RUN_CONFLICT where they cannot be learned now.
  */
-export async function learnTasks(run: OpenRun, tasks: readonly TaskData[], abort: AbortFlag): Promise<void> {
-  const learning = new TaskLearning(run, tasks, abort);
+export async function learnTasks(
+  run: OpenRun,
+  tasks: readonly TaskData[],
+  abort: AbortFlag,
+  next?: TaskData,
+): Promise<void> {
+  const learning = new TaskLearning(run, tasks, abort, next);
   try {
     await learning.learn();
   } catch (error) {
@@ -34,6 +41,7 @@ export async function learnTasks(run: OpenRun, tasks: readonly TaskData[], abort
   } finally {
     run.store.clock();
     learning.endTraining();
+    await learning.ahead;
   }
 }
 
@@ -45,15 +53,19 @@ class TaskLearning {
   /** Tasks learned before. */
   readonly #index: number;
   readonly #abort: AbortFlag;
+  readonly #next: TaskData | undefined;
+  /** The next task's tokenization, once it has begun. */
+  ahead: Promise<void> | undefined;
   #training: TaskRun | undefined;
   #stepsSinceSave = 0;
 
-  constructor(run: OpenRun, tasks: readonly TaskData[], abort: AbortFlag) {
+  constructor(run: OpenRun, tasks: readonly TaskData[], abort: AbortFlag, next: TaskData | undefined) {
     this.#run = run;
     this.#filler = new MatrixFiller(run.store, run.loaded, run.format, run.config);
     this.#tasks = tasks;
     this.#index = run.learned.length;
     this.#abort = abort;
+    this.#next = next;
   }
 
   async learn(): Promise<void> {
@@ -74,6 +86,8 @@ class TaskLearning {
         current.stage = "train";
       }
       store.clock("trainSeconds");
+      if (this.#next && config.tokenCache !== null)
+        this.ahead = tokenizeAhead(this.#run, this.#next, this.#abort);
       await this.#train(encoded.records, tasks, current);
       await this.#keep(current);
     }

@@ -15,6 +15,8 @@ import { namesOf, type Spent } from "./run-store.js";
 export interface LearnOptions {
   /** Stops within one step; the run folder keeps everything, and the same call later goes on. */
   signal?: AbortSignal;
+  /** The task that comes next: it is tokenized while this one trains (where the run has a `tokenCache`). `learnAll` does so by itself. */
+  next?: TaskData;
 }
 
 export interface OpenOptions {
@@ -113,10 +115,14 @@ export class Learner {
    * Learns the tasks that the run does not know yet, as its method has it: one after another, or all at once.
    * @throws {RkifError} as {@link learn}.
    */
-  async learnAll(tasks: readonly TaskData[], options: LearnOptions = {}): Promise<MatrixReport> {
+  async learnAll(tasks: readonly TaskData[], { signal }: LearnOptions = {}): Promise<MatrixReport> {
     const ahead = tasks.filter(({ name }) => !this.tasks.includes(name));
-    if (ahead.length > 0 && this.#learnsTogether) return this.#guarded(ahead, options);
-    for (const task of ahead) await this.learn(task, options);
+    const stops = signal ? { signal } : {};
+    if (ahead.length > 0 && this.#learnsTogether) return this.#guarded(ahead, stops);
+    for (const [i, task] of ahead.entries()) {
+      const next = ahead[i + 1];
+      await this.learn(task, { ...stops, ...(next ? { next } : {}) });
+    }
     return this.matrix;
   }
 
@@ -135,7 +141,7 @@ export class Learner {
     return findMethod(this.config.method).learnsTogether ?? false;
   }
 
-  async #guarded(tasks: readonly TaskData[], { signal }: LearnOptions): Promise<MatrixReport> {
+  async #guarded(tasks: readonly TaskData[], { signal, next }: LearnOptions): Promise<MatrixReport> {
     if (this.#busy) throw this.#conflict("a task is being learned; await it first");
     this.#busy = true;
     const abort = createAbortFlag();
@@ -143,7 +149,7 @@ export class Learner {
     signal?.addEventListener("abort", stop);
     if (signal?.aborted) stop();
     try {
-      await learnTasks(this.#run, tasks, abort);
+      await learnTasks(this.#run, tasks, abort, next);
     } finally {
       signal?.removeEventListener("abort", stop);
       this.#busy = false;

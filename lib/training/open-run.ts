@@ -1,5 +1,6 @@
 import { openFormat } from "../data/formats/open-format.js";
 import type { RecordFormat } from "../data/formats/record-format.js";
+import { userTokenCache } from "../models/token-cache.js";
 import { loadModel, saveTrained, type TrainedModel } from "../models/trained-model.js";
 import type { ResolvedConfig } from "./config.js";
 import { evaluatedBy } from "./evaluate-learned.js";
@@ -37,14 +38,16 @@ export async function openRun(
     const config = goesOn ? agreed(await keptConfig(folder), given, folder) : given!;
     // The run keeps a copy of the adapter it was given, and needs the folder it came from no more.
     const adapter = config.adapter !== null && goesOn ? folder.startAdapter : config.adapter;
+    const warn = (message: string): void => onEvent({ event: "warning", message });
     const loaded = await loadModel({
       ...loadOptions({ ...config, adapter }),
+      tokenCache: userTokenCache(config.tokenCache, warn),
       trainable: trainableOf(config),
       ...(config.baseDropout === null ? {} : { baseDropout: config.baseDropout }),
     });
     try {
       evaluatedBy(config.evaluateBy, loaded.config.family);
-      for (const message of loaded.warnings) onEvent({ event: "warning", message });
+      for (const message of loaded.warnings) warn(message);
       const store = new RunStore(folder, loaded.model, onEvent);
       const run = { config, loaded, format: await openFormat(loaded, config), store, learned: [] };
       if (goesOn) await restore(run);

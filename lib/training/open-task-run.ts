@@ -21,10 +21,10 @@ export function openTaskRun(
   { config, loaded, format, store, learned }: OpenRun,
   { index, records, tasks, current, ...parts }: TaskToTrain,
 ): TaskRun {
-  const { seed, batchSize, epochs, logMasksEvery, selectBestOnDev } = config;
+  const { seed, batchSize, epochs, groupByLength, logMasksEvery, selectBestOnDev } = config;
   const method = findMethod(config.method);
   const memory = method.usesMemory ? learned.flatMap((earlier) => earlier.memory) : [];
-  const sets = new TaskSets(records, memory, { batchSize, epochs, seed, task: index });
+  const sets = new TaskSets(records, memory, { batchSize, epochs, groupByLength, seed, task: index });
   const plannedSteps = sets.taskBatches({ loop: 0, withMemory: false }).steps;
   const { layout } = loaded.model;
   const log = new TaskLog(store, { task: current.name, plannedSteps, layout, logMasksEvery });

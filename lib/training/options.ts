@@ -62,6 +62,15 @@ export const loopOptions = z.object({
     .nullable()
     .default(null)
     .describe("records computed at once; null: the whole step; any size gives the same step"),
+  groupByLength: z
+    .number()
+    .int()
+    .min(2)
+    .nullable()
+    .default(null)
+    .describe(
+      "form batches of records of similar length, within this many batches of the shuffled order; null: as shuffled",
+    ),
   learningRate: z.number().nonnegative().default(3e-4).describe("learning rate on the task's records"),
   warmupSteps: z.number().int().nonnegative().default(50).describe("steps over which a rate rises from 0"),
   weightDecay: z.number().nonnegative().default(0).describe("decoupled weight decay of AdamW"),
@@ -152,6 +161,13 @@ export const runtimeOptions = z.object({
     .default(null)
     .describe(
       "refuse a model whose weights take more memory than this, such as 16GB; layers are laid out for faster products as well only where that fits too; null: no limit, and for that half of the machine's memory",
+    ),
+  tokenCache: z
+    .string()
+    .nullable()
+    .default("1GB")
+    .describe(
+      "most that tokens of texts may take in the user's cache, where later runs find them; null: they are not kept, nor made ahead for the next task",
     ),
   logMasksEvery: count
     .nullable()

@@ -82,6 +82,8 @@ GenerateOptions read_generate_options(const Argument& options, int64_t vocab_siz
   result.input_lengths = std::move(prompts.lengths);
   result.max_new_tokens = options["maxNewTokens"].integer(1);
   if (!options["minNewTokens"].missing()) result.min_new_tokens = options["minNewTokens"].integer(0);
+  if (!options["batchTokens"].missing()) result.batch_tokens = options["batchTokens"].integer(1);
+  if (!options["batchRows"].missing()) result.batch_rows = options["batchRows"].integer(1);
   for (const Argument& end : options["endTokenIds"].elements()) {
     result.end_token_ids.push_back(static_cast<int32_t>(end.integer(0, vocab_size - 1)));
   }

@@ -144,27 +144,52 @@ Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) {
           target.convert());
 }
 
+namespace {
+
+// A function that JS wants to have called during a call. It ends on JS's thread, with the call's promise.
+using Listener = std::shared_ptr<Napi::FunctionReference>;
+
+Listener listener(const Argument& given) {
+  if (given.missing()) return nullptr;
+  if (!given.value.IsFunction()) given.refuse("a function");
+  return std::make_shared<Napi::FunctionReference>(Napi::Persistent(given.value.As<Napi::Function>()));
+}
+
+// For the compute thread, which refers to the listener weakly.
+auto teller(Environment& environment, const Listener& listener) {
+  return [&environment, weak = std::weak_ptr(listener)](std::vector<std::vector<int32_t>> told) {
+    environment.post([weak, told = std::move(told)](Napi::Env env) {
+      auto function = weak.lock();
+      if (!function) return;
+      std::vector<napi_value> arguments;
+      for (const std::vector<int32_t>& values : told) arguments.push_back(to_int32s(env, values));
+      function->Call(arguments);
+    });
+  };
+}
+
+}  // namespace
+
 Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   Environment& environment = Environment::of(info.Env());
   Argument given = argument(info, 0, "generate: options");
   auto options = std::make_shared<GenerateOptions>(read_generate_options(given, self->vocab_size));
-  // The listener ends on this thread, with the promise; what the compute thread sends refers to it weakly.
-  std::shared_ptr<Napi::FunctionReference> listener;
-  Argument on_tokens = given["onTokens"];
-  if (!on_tokens.missing()) {
-    if (!on_tokens.value.IsFunction()) on_tokens.refuse("a function");
-    listener = std::make_shared<Napi::FunctionReference>(Napi::Persistent(on_tokens.value.As<Napi::Function>()));
-    options->on_tokens = [&environment, weak = std::weak_ptr(listener)](const std::vector<int32_t>& prompts,
-                                                                        const std::vector<int32_t>& tokens) {
-      environment.post([weak, prompts, tokens](Napi::Env env) {
-        if (auto function = weak.lock()) function->Call({to_int32s(env, prompts), to_int32s(env, tokens)});
-      });
+  const Listener on_tokens = listener(given["onTokens"]), on_ended = listener(given["onEnded"]);
+  if (on_tokens) {
+    options->on_tokens = [tell = teller(environment, on_tokens)](const std::vector<int32_t>& prompts,
+                                                                 const std::vector<int32_t>& tokens) {
+      tell({prompts, tokens});
+    };
+  }
+  if (on_ended) {
+    options->on_ended = [tell = teller(environment, on_ended)](const std::vector<int32_t>& prompts) {
+      tell({prompts});
     };
   }
   return environment.promise(
       info.Env(), [=] { return self->model->generate(*options); },
-      [listener](Napi::Env env, const std::vector<std::vector<int32_t>>& rows) -> Napi::Value {
+      [on_tokens, on_ended](Napi::Env env, const std::vector<std::vector<int32_t>>& rows) -> Napi::Value {
         Napi::Array array = Napi::Array::New(env, rows.size());
         for (uint32_t i = 0; i < rows.size(); ++i) array.Set(i, to_int32s(env, rows[i]));
         return array;

@@ -108,6 +108,10 @@ struct KeyRows {
 };
 
 KeyRows key_rows(const AttentionSpan& span, const float* prefix, const float* own, int64_t stride, int64_t column) {
+  if (span.key_length == 0) {
+    // Rows that lie together, as own ones do: nothing to join.
+    return {nullptr, 0, prefix + span.prefix_start * stride + column, span.prefix_length, stride};
+  }
   return {span.prefix_length == 0 ? nullptr : prefix + span.prefix_start * stride + column, span.prefix_length,
           own + span.key_start * stride + column, span.keys(), stride};
 }
@@ -166,7 +170,7 @@ void forward(const AttentionShape& shape, const AttentionSpan& span, int64_t key
   const int64_t queries = span.query_length, keys = k.count;
   const int64_t k_floats = packed_floats(size, keys), v_floats = packed_floats(keys, size);
   const int64_t score_floats = std::min(queries, kQueryBlock) * padded_row(keys);
-  const int64_t joined_floats = span.prefix_length == 0 ? 0 : keys * size;
+  const int64_t joined_floats = k.first == 0 ? 0 : keys * size;
   Workspace& workspace = Workspace::of_this_thread();
   workspace.reset(k_floats + v_floats + score_floats + joined_floats, 4);
   float* k_transposed = workspace.take(k_floats);

@@ -56,6 +56,21 @@ inline bool dropout_keeps(DropoutRow row, uint32_t column, uint32_t threshold) {
   return mix32((column ^ row.a) * 0x9e3779b1u + row.b) >= threshold;
 }
 
+// What a rate means for every element.
+struct DropoutMask {
+  uint32_t threshold;
+  float keep_scale;
+
+  // Throws std::invalid_argument unless 0 <= rate < 1.
+  explicit DropoutMask(double rate);
+  bool drops() const { return threshold != 0; }
+};
+
+// One row on the calling thread: out[j] = keep ? in[j] / (1 - rate) : 0, and the same added to `out`. `out` may be
+// `in`.
+void drop_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out);
+void add_dropped_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out);
+
 // out[i, j] = keep ? in[i, j] / (1 - rate) : 0 for a [rows, columns] matrix; `keys` has one entry a row. `out` may
 // alias `in`. The backward pass is the same call on the gradient.
 void dropout_rows(int64_t rows, int64_t columns, const float* in, const DropoutRow* keys, double rate, float* out);

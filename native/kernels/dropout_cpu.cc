@@ -19,22 +19,42 @@ RKIF_CLONES void dropout_row_cloned(int64_t columns, const float* in, DropoutRow
   }
 }
 
+RKIF_CLONES void add_dropout_row_cloned(int64_t columns, const float* in, DropoutRow key, uint32_t threshold,
+                                        float keep_scale, float* out) {
+  RKIF_ELEMENTWISE
+  for (int64_t j = 0; j < columns; j++) {
+    out[j] += dropout_keeps(key, static_cast<uint32_t>(j), threshold) ? in[j] * keep_scale : 0.0f;
+  }
+}
+
 }  // namespace
 
-void dropout_rows(int64_t rows, int64_t columns, const float* in, const DropoutRow* keys, double rate, float* out) {
+DropoutMask::DropoutMask(double rate) {
   if (!(rate >= 0 && rate < 1)) {
     throw std::invalid_argument("dropout rate is " + std::to_string(rate) + ", expected 0 <= rate < 1");
   }
-  const uint32_t threshold = dropout_threshold(rate);
-  if (threshold == 0) {
+  threshold = dropout_threshold(rate);
+  keep_scale = static_cast<float>(1.0 / (1.0 - rate));
+}
+
+void drop_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out) {
+  dropout_row_cloned(columns, in, key, mask.threshold, mask.keep_scale, out);
+}
+
+void add_dropped_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out) {
+  add_dropout_row_cloned(columns, in, key, mask.threshold, mask.keep_scale, out);
+}
+
+void dropout_rows(int64_t rows, int64_t columns, const float* in, const DropoutRow* keys, double rate, float* out) {
+  const DropoutMask mask(rate);
+  if (!mask.drops()) {
     if (out != in) std::memcpy(out, in, rows * columns * sizeof(float));
     return;
   }
-  const float keep_scale = static_cast<float>(1.0 / (1.0 - rate));
   const int64_t rows_a_thread = std::max<int64_t>(1, kParallelGrain / std::max<int64_t>(1, columns));
   at::parallel_for(0, rows, rows_a_thread, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      dropout_row_cloned(columns, in + i * columns, keys[i], threshold, keep_scale, out + i * columns);
+      drop_row(columns, in + i * columns, keys[i], mask, out + i * columns);
     }
   });
 }

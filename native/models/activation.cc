@@ -1,55 +1,15 @@
 #include "models/activation.h"
 
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/gelu_backward.h>
-#include <ATen/ops/mul.h>
-#include <ATen/ops/relu.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/silu_backward.h>
-#include <ATen/ops/threshold_backward.h>
+#include <ATen/ops/empty_like.h>
 
 #include <optional>
-#include <stdexcept>
 
 #include "models/autograd.h"
+#include "models/profile.h"
+#include "models/stored.h"
 
 namespace rkif {
 namespace {
-
-at::Tensor activated(Activation activation, const at::Tensor& x) {
-  switch (activation) {
-    case Activation::kRelu:
-      return at::relu(x);
-    case Activation::kGelu:
-      return at::gelu(x, "none");
-    case Activation::kGeluNew:
-      return at::gelu(x, "tanh");
-    case Activation::kSilu:
-      return at::silu(x);
-  }
-  throw std::logic_error("unknown activation");
-}
-
-at::Tensor gradient_of(Activation activation, const at::Tensor& gradient, const at::Tensor& x) {
-  switch (activation) {
-    case Activation::kRelu:
-      return at::threshold_backward(gradient, x, 0);
-    case Activation::kGelu:
-      return at::gelu_backward(gradient, x, "none");
-    case Activation::kGeluNew:
-      return at::gelu_backward(gradient, x, "tanh");
-    case Activation::kSilu:
-      return at::silu_backward(gradient, x);
-  }
-  throw std::logic_error("unknown activation");
-}
-
-at::Tensor forward_values(Activation activation, const at::Tensor& x, const at::Tensor& gate, const Dropout& place) {
-  at::Tensor y = activated(activation, x);
-  if (gate.defined()) y.mul_(gate);
-  if (place.active()) place.apply(y, y);
-  return y;
-}
 
 struct ActivationKept {
   Activation activation;
@@ -57,35 +17,60 @@ struct ActivationKept {
   Dropout place;
 };
 
+// Calls pass(shape, pointer of the stored type) for the operands' type.
+template <class Pass>
+void in_stored_type(const ActivationKept& of, const Pass& pass) {
+  NamedWork work("rkif::activation");
+  std::vector<DropoutRow> keys;
+  if (of.place.active()) keys = of.place.keys(of.x.size(0));
+  ActivationShape shape{of.activation, of.x.size(0), of.x.size(1), keys.data(), of.place.active() ? of.place.rate : 0};
+  if (of.x.scalar_type() == at::kBFloat16) {
+    pass(shape, static_cast<Bfloat16*>(nullptr));
+  } else {
+    pass(shape, static_cast<float*>(nullptr));
+  }
+}
+
+at::Tensor forward_values(const ActivationKept& of) {
+  at::Tensor out = at::empty_like(of.x);
+  in_stored_type(of, [&]<class T>(const ActivationShape& shape, T*) {
+    activation_forward<T>(shape, stored<T>(of.x), of.gate.defined() ? stored<T>(of.gate) : nullptr, stored<T>(out));
+  });
+  return out;
+}
+
 struct ActivationFunction : torch::autograd::Function<ActivationFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& gate,
                             Activation activation, const Dropout& place) {
-    at::Tensor gate_values = gate ? values_of(*gate) : at::Tensor();
-    keep(context, ActivationKept{activation, values_of(x), gate_values, place});
-    return forward_values(activation, x, gate_values, place);
+    ActivationKept kept{activation, values_of(x), gate ? values_of(*gate) : at::Tensor(), place};
+    at::Tensor out = forward_values(kept);
+    keep(context, std::move(kept));
+    return out;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     ActivationKept kept = take<ActivationKept>(context);
-    at::Tensor gradient = dropout(gradients[0], kept.place);
-    at::Tensor to_gate;
-    if (kept.gate.defined()) {
-      if (context->needs_input_grad(1)) to_gate = activated(kept.activation, kept.x).mul_(gradient);
-      gradient = at::mul(gradient, kept.gate);
-    }
-    at::Tensor to_x;
-    if (context->needs_input_grad(0)) to_x = gradient_of(kept.activation, gradient, kept.x);
-    return {to_x, to_gate, {}, {}};
+    at::Tensor gradient = gradients[0].contiguous();
+    // The inputs are not read again: their gradients take their places.
+    in_stored_type(kept, [&]<class T>(const ActivationShape& shape, T*) {
+      T* gate = kept.gate.defined() ? stored<T>(kept.gate) : nullptr;
+      activation_backward<T>(shape, stored<T>(kept.x), gate, stored<T>(gradient), stored<T>(kept.x), gate);
+    });
+    return {kept.x, kept.gate, at::Tensor(), at::Tensor()};
   }
 };
 
 }  // namespace
 
 at::Tensor activate(Activation activation, const at::Tensor& x, const at::Tensor& gate, const Dropout& place) {
-  if (!tracks(x) && !tracks(gate)) return forward_values(activation, x, gate, place);
+  at::Tensor in = x.contiguous();
+  at::Tensor gate_in = gate.defined() ? gate.contiguous() : gate;
+  TORCH_CHECK(!gate.defined() || gate.scalar_type() == x.scalar_type(), "activation: the input is ", x.scalar_type(),
+              ", its gate ", gate.scalar_type());
+  if (!tracks(in) && !tracks(gate_in)) return forward_values({activation, in, gate_in, place});
   std::optional<at::Tensor> optional_gate;
-  if (gate.defined()) optional_gate = gate;
-  return ActivationFunction::apply(x, optional_gate, activation, place);
+  if (gate_in.defined()) optional_gate = gate_in;
+  return ActivationFunction::apply(in, optional_gate, activation, place);
 }
 
 }  // namespace rkif

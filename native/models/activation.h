@@ -3,14 +3,13 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include "kernels/activation.h"
 #include "models/dropout.h"
 
 namespace rkif {
 
-// kGelu: with erf; kGeluNew: the tanh form.
-enum class Activation { kRelu, kGelu, kGeluNew, kSilu };
-
-// dropout(act(x)), or dropout(act(x) * gate) where `gate` is defined.
+// dropout(act(x)), or dropout(act(x) * gate) where `gate` is defined. x and gate are both fp32 or both bf16, and so is
+// the result; computed in fp32. Their memory becomes that of their gradients: nobody else may need their values later.
 at::Tensor activate(Activation activation, const at::Tensor& x, const at::Tensor& gate, const Dropout& place);
 
 }  // namespace rkif

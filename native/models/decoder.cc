@@ -4,6 +4,7 @@
 
 #include "models/config_check.h"
 #include "models/decoder_model.h"
+#include "models/head.h"
 
 namespace rkif {
 namespace {
@@ -116,6 +117,6 @@ at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options)
   return stack_.run(input, embedding_, pass);
 }
 
-at::Tensor Decoder::head(const at::Tensor& states) const { return linear(states, head_); }
+at::Tensor Decoder::head(const at::Tensor& states) const { return vocabulary_head(states, head_); }
 
 }  // namespace rkif

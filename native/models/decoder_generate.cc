@@ -2,65 +2,86 @@
 // its keys as a prefix.
 #include <ATen/ops/index_select.h>
 
+#include <algorithm>
+
 #include "models/decoder_model.h"
 #include "models/generation.h"
 
 namespace rkif {
 namespace {
 
-// One new token for each active row, at its place behind the prompt.
-void set_step(const std::vector<int32_t>& active, int64_t step, const Sequences& prompts, DecoderInput& input,
-              std::vector<int32_t>& positions) {
-  auto spans = std::make_shared<std::vector<AttentionSpan>>();
-  input.cache->begin(active, step - 1);
-  for (size_t i = 0; i < active.size(); ++i) {
-    int64_t row = active[i];
-    spans->push_back({static_cast<int64_t>(i), 1, row * input.cache->capacity(), step, 0, prompts.starts[row],
-                      prompts.lengths[row]});
-    positions.push_back(static_cast<int32_t>(prompts.lengths[row] + step - 1));
+// Keys and values of a generation's prompts and of its answers.
+struct Kept {
+  Sequences prompts;  // as the options have them
+  KeyValueStore prompt_keys;
+  AnswerKeys answers;
+  DecoderPass pass;
+};
+
+// What one call computes: the last token of every row that grows, then the prompts of those that enter.
+struct Tokens {
+  std::vector<int32_t> ids, positions;
+  std::vector<int32_t> last;  // the token of each row that the next one follows
+  std::vector<AttentionSpan> spans;
+  int64_t longest = 0;
+
+  // It attends to its prompt and to its answer so far.
+  void add_growing(const GenerationRow& row, const AnswerKeys& answers) {
+    const int64_t query = static_cast<int64_t>(ids.size()), position = row.length + row.step - 1;
+    spans.push_back({query, 1, answers.place(row.slot, 0), row.step, 0, row.start, row.length});
+    ids.push_back(row.token);
+    positions.push_back(static_cast<int32_t>(position));
+    last.push_back(static_cast<int32_t>(query));
+    longest = std::max(longest, position + 1);
   }
-  input.spans = std::move(spans);
-}
+
+  // What it attends to is a prefix without anything behind it.
+  void add_entering(const GenerationRow& row, const int32_t* prompt) {
+    const int64_t query = static_cast<int64_t>(ids.size());
+    spans.push_back({query, row.length, 0, 0, 0, row.start, row.length});
+    ids.insert(ids.end(), prompt, prompt + row.length);
+    for (int64_t position = 0; position < row.length; ++position) positions.push_back(static_cast<int32_t>(position));
+    last.push_back(static_cast<int32_t>(query + row.length - 1));
+    longest = std::max(longest, row.length);
+  }
+};
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> Decoder::generate_behind(const Sequences& prompts,
-                                                           const GenerateOptions& options) const {
-  DecoderPass pass;
-  pass.abort = options.abort;
-  std::vector<KeyValues> prompt_keys;
-  KeyValueCache cache(config_.num_layers, prompts.count(), options.max_new_tokens, stack_.key_width());
-  auto first = [&] {
+NextLogits Decoder::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
+  const int64_t layers = config_.num_layers, width = stack_.key_width();
+  auto kept = std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
+                                          KeyValueStore(layers, room.tokens, width),
+                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width),
+                                          {}});
+  kept->pass.abort = options.abort;
+  return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
+    Tokens tokens;
     DecoderInput input;
-    input.ids = index_tensor(options.input_ids);
-    input.places = rope_.places(positions_of(prompts), prompts.longest);
-    input.spans = attention_spans(prompts, prompts, {}, {});
-    input.kept = &prompt_keys;
-    at::Tensor states = stack_.run(input, embedding_, pass);
-    std::vector<int32_t> last;
-    for (int64_t i = 0; i < prompts.count(); ++i) {
-      last.push_back(static_cast<int32_t>(prompts.starts[i] + prompts.lengths[i] - 1));
+    input.prompts = &kept->prompt_keys;
+    int64_t answered = 0;
+    for (const GenerationRow& row : growing) answered = std::max(answered, row.step);
+    kept->answers.reserve(answered);
+    input.answers = &kept->answers.store();
+    for (const GenerationRow& row : growing) {
+      const int64_t query = static_cast<int64_t>(tokens.ids.size());
+      input.answer_runs.push_back({query, 1, kept->answers.place(row.slot, row.step - 1)});
+      tokens.add_growing(row, kept->answers);
     }
-    return at::index_select(states, 0, index_tensor(last));
+    for (const GenerationRow& row : entering) {
+      input.prompt_runs.push_back({static_cast<int64_t>(tokens.ids.size()), row.length, row.start});
+      tokens.add_entering(row, options.input_ids.data() + kept->prompts.starts[row.prompt]);
+    }
+    input.ids = index_tensor(tokens.ids);
+    input.places = rope_.places(std::move(tokens.positions), tokens.longest);
+    input.spans = std::make_shared<std::vector<AttentionSpan>>(std::move(tokens.spans));
+    at::Tensor states = stack_.run(input, embedding_, kept->pass);
+    return head(entering.empty() ? states : at::index_select(states, 0, index_tensor(tokens.last)));
   };
-  auto next = [&](const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step) {
-    DecoderInput input;
-    input.cache = &cache;
-    input.prefix = &prompt_keys;
-    std::vector<int32_t> positions;
-    set_step(active, step, prompts, input, positions);
-    input.ids = index_tensor(tokens);
-    input.places = rope_.places(std::move(positions), prompts.longest + step);
-    return stack_.run(input, embedding_, pass);
-  };
-  return generate_tokens(options, prompts.count(), vocab_size_,
-                         [&](const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step) {
-                           return head(step == 0 ? first() : next(active, tokens, step));
-                         });
 }
 
-at::Tensor Decoder::option_states(const Sequences& prompts, const Sequences& targets,
-                                  const ScoreOptions& options) const {
+Decoder::Predictions Decoder::option_states(const Sequences& prompts, const Sequences& targets,
+                                            const ScoreOptions& options) const {
   // Prompts, then every option but its last token, from which nothing is predicted.
   std::vector<int32_t> ids = options.input_ids, positions = positions_of(prompts), rows;
   Spans prompt_spans = attention_spans(prompts, prompts, {}, {});
@@ -84,7 +105,7 @@ at::Tensor Decoder::option_states(const Sequences& prompts, const Sequences& tar
   input.ids = index_tensor(ids);
   input.places = rope_.places(std::move(positions), longest);
   input.spans = std::move(spans);
-  return at::index_select(stack_.run(input, embedding_, pass), 0, index_tensor(rows));
+  return {stack_.run(input, embedding_, pass), std::move(rows)};
 }
 
 }  // namespace rkif

@@ -71,8 +71,13 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   at::Tensor k = rotated_heads(linear(x, block.k, adapter_place(pass, layer, kK)), c.num_key_value_heads,
                                block.key_norm, input.places);
   KeyValues keys{k, linear(x, block.v, adapter_place(pass, layer, kV))};
-  if (input.kept) input.kept->push_back(keys);
-  if (input.cache) keys = input.cache->store(static_cast<int64_t>(layer), keys);
+  KeyValues prefix = keys;
+  if (input.prompts) {
+    input.prompts->write(static_cast<int64_t>(layer), keys, input.prompt_runs);
+    input.answers->write(static_cast<int64_t>(layer), keys, input.answer_runs);
+    prefix = input.prompts->layers()[layer];
+    keys = input.answers->layers()[layer];
+  }
   AttentionPlace place;
   place.heads = c.num_heads;
   place.key_heads = c.num_key_value_heads;
@@ -81,19 +86,20 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.window = c.windows[layer];
   place.spans = input.spans;
   place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
-  const KeyValues& prefix = input.prefix ? (*input.prefix)[layer] : keys;
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, {}, place);
-  return linear(mixed, block.o, adapter_place(pass, layer, kO));
+  return linear_as_stored(mixed, block.o, adapter_place(pass, layer, kO));
 }
 
 at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderPass& pass, size_t layer) const {
   const Block& block = blocks_[layer];
-  at::Tensor up = linear(x, block.up, adapter_place(pass, layer, kUp));
-  at::Tensor inside =
-      activate(config_.activation, linear(x, block.gate, adapter_place(pass, layer, kGate)), up, Dropout{});
-  return linear(inside, block.down, adapter_place(pass, layer, kDown));
+  const bool narrow = block.gate.narrow() && block.up.narrow() && block.down.narrow();
+  auto product = [&](const Linear& weights, uint32_t site) {
+    return (narrow ? linear_as_stored : linear)(x, weights, adapter_place(pass, layer, site));
+  };
+  at::Tensor inside = activate(config_.activation, product(block.gate, kGate), product(block.up, kUp), Dropout{});
+  return linear_as_stored(inside, block.down, adapter_place(pass, layer, kDown));
 }
 
 at::Tensor DecoderStack::run(const DecoderInput& input, const at::Tensor& embedding, const DecoderPass& pass) const {

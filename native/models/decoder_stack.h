@@ -28,9 +28,11 @@ struct DecoderInput {
   at::Tensor ids;
   Rotation places;
   Spans spans;
-  KeyValueCache* cache = nullptr;                  // null: the tokens attend to this call's own keys
-  const std::vector<KeyValues>* prefix = nullptr;  // by layer, what the spans' prefixes refer to; null: this call's own
-  std::vector<KeyValues>* kept = nullptr;          // where this call's keys and values are kept, layer by layer
+  // Where keys and values of this call go: the runs say which are a prompt's and which an answer's. The spans' keys are
+  // those of answers then, and their prefixes those of prompts. null: both are this call's own.
+  KeyValueStore* prompts = nullptr;
+  KeyValueStore* answers = nullptr;
+  std::vector<RowRun> prompt_runs, answer_runs;
 };
 
 class DecoderStack {

@@ -19,6 +19,8 @@ struct Dropout {
   std::shared_ptr<const RowPlaces> rows;
 
   bool active() const { return rate > 0; }
+  // One for each row; `count` must be their number.
+  std::vector<DropoutRow> keys(int64_t count) const;
   // `out` = the mask applied to `in`; both [rows, columns], contiguous fp32, and may be the same. Backward is the same
   // call on the gradient.
   void apply(const at::Tensor& in, const at::Tensor& out) const;
@@ -42,8 +44,8 @@ inline AttentionDropout attention_dropout_at(double rate, const DropoutCounters&
 
 at::Tensor dropout(const at::Tensor& x, const Dropout& place);
 
-// residual + dropout(x): the end of every sublayer, and therefore where the passes stop when `abort` is set, forward
-// and backward.
+// residual + dropout(x), fp32: the end of every sublayer, and therefore where the passes stop when `abort` is set,
+// forward and backward. x may be bf16; its gradient has its type.
 at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& x, const Dropout& place, const AbortFlag& abort);
 
 }  // namespace rkif

@@ -1,7 +1,6 @@
 #include "models/generation.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/amax.h>
 #include <ATen/ops/argmax.h>
 
 #include <algorithm>
@@ -15,7 +14,8 @@
 namespace rkif {
 namespace {
 
-void check(const GenerateOptions& options, int64_t prompts, int64_t vocab_size) {
+void check(const GenerateOptions& options, int64_t vocab_size) {
+  const size_t prompts = options.input_lengths.size();
   for (int32_t id : options.end_token_ids) {
     if (id < 0 || id >= vocab_size) {
       throw std::invalid_argument("generate: an end token is " + std::to_string(id) +
@@ -30,7 +30,7 @@ void check(const GenerateOptions& options, int64_t prompts, int64_t vocab_size) 
   if (!(s.top_p > 0 && s.top_p <= 1)) {
     throw std::invalid_argument("generate: top-p is " + std::to_string(s.top_p) + ", expected above 0 and at most 1");
   }
-  if (!s.keys.empty() && static_cast<int64_t>(s.keys.size()) != prompts) {
+  if (!s.keys.empty() && s.keys.size() != prompts) {
     throw std::invalid_argument("generate: " + std::to_string(s.keys.size()) + " sampling keys for " +
                                 std::to_string(prompts) + " prompts, expected as many");
   }
@@ -90,15 +90,14 @@ int32_t sample(const float* logits, int64_t count, const Sampling& sampling, dou
   return last;
 }
 
-// The best of what is no number would be any token. Minus infinity is a number here: a token that cannot be.
-void check_numbers(const at::Tensor& logits) {
-  at::Tensor highest = at::amax(logits, {1});
-  const float* values = highest.const_data_ptr<float>();
-  for (int64_t i = 0; i < highest.numel(); ++i) {
-    if (!std::isfinite(values[i])) {
-      throw NotFinite(
-          "generate: a row's logits are not finite: the weights or the adapter hold values that are no numbers, or too "
-          "large");
+// Rows that have too few tokens yet do not end.
+void forbid_ends(const at::Tensor& logits, const GenerateOptions& options, const std::vector<GenerationRow>& rows) {
+  const int64_t count = logits.size(1);
+  float* values = logits.mutable_data_ptr<float>();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].step >= options.min_new_tokens) continue;
+    for (int32_t id : options.end_token_ids) {
+      values[static_cast<int64_t>(i) * count + id] = -std::numeric_limits<float>::infinity();
     }
   }
 }
@@ -109,51 +108,70 @@ std::vector<int32_t> best_tokens(const at::Tensor& logits) {
   return {ids, ids + best.numel()};
 }
 
+// The best of what is no number would be any token; NaN counts as the highest. Minus infinity is a number here: a token
+// that cannot be.
+void check_numbers(const at::Tensor& logits, const std::vector<int32_t>& best, const std::vector<GenerationRow>& rows) {
+  const float* values = logits.const_data_ptr<float>();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (std::isfinite(values[static_cast<int64_t>(i) * logits.size(1) + best[i]])) continue;
+    throw NotFinite("generate: the logits behind prompt " + std::to_string(rows[i].prompt) +
+                    " are not finite: the weights or the adapter hold values that are no numbers, or too large");
+  }
+}
+
 }  // namespace
 
 std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling,
-                                   const std::vector<int32_t>& prompts, int64_t step) {
+                                   const std::vector<GenerationRow>& rows) {
   at::Tensor values = logits.contiguous();
   const int64_t count = values.size(1);
   const float* data = values.const_data_ptr<float>();
-  std::vector<int32_t> tokens(prompts.size());
-  at::parallel_for(0, static_cast<int64_t>(prompts.size()), 1, [&](int64_t begin, int64_t end) {
+  std::vector<int32_t> tokens(rows.size());
+  at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      int64_t key = sampling.keys.empty() ? prompts[i] : int64_t{sampling.keys[prompts[i]]};
-      tokens[i] = sample(data + i * count, count, sampling, uniform(sampling.seed, key, step));
+      const GenerationRow& row = rows[i];
+      int64_t key = sampling.keys.empty() ? row.prompt : int64_t{sampling.keys[row.prompt]};
+      tokens[i] = sample(data + i * count, count, sampling, uniform(sampling.seed, key, row.step));
     }
   });
   return tokens;
 }
 
-std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options, int64_t prompts, int64_t vocab_size,
-                                                  const NextLogits& next_logits) {
-  check(options, prompts, vocab_size);
-  std::vector<std::vector<int32_t>> results(prompts);
+std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options, Schedule& schedule,
+                                                  int64_t vocab_size, const NextLogits& next_logits) {
+  check(options, vocab_size);
+  std::vector<std::vector<int32_t>> results(options.input_lengths.size());
   const std::vector<int32_t>& ends = options.end_token_ids;
-  std::vector<int32_t> active(prompts), tokens;
-  std::iota(active.begin(), active.end(), 0);
-  for (int64_t step = 0; step < options.max_new_tokens && !active.empty(); ++step) {
+  std::vector<GenerationRow> rows;
+  for (;;) {
+    const std::vector<GenerationRow> entering = schedule.admit();
+    if (rows.empty() && entering.empty()) return results;
     check_abort(options.abort);
-    at::Tensor logits = next_logits(active, tokens, step);
-    if (step < options.min_new_tokens) {
-      for (int32_t id : ends) logits.select(1, id).fill_(-std::numeric_limits<float>::infinity());
+    at::Tensor logits = next_logits(rows, entering).contiguous();
+    rows.insert(rows.end(), entering.begin(), entering.end());
+    forbid_ends(logits, options, rows);
+    const std::vector<int32_t> best = best_tokens(logits);
+    check_numbers(logits, best, rows);
+    const std::vector<int32_t> chosen = options.sampling ? sample_tokens(logits, *options.sampling, rows) : best;
+    std::vector<GenerationRow> growing;
+    std::vector<int32_t> prompts, ended;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      GenerationRow& row = rows[i];
+      row.token = chosen[i];
+      ++row.step;
+      prompts.push_back(row.prompt);
+      results[row.prompt].push_back(row.token);
+      if (row.step < options.max_new_tokens && std::find(ends.begin(), ends.end(), row.token) == ends.end()) {
+        growing.push_back(row);
+      } else {
+        schedule.leave(row);
+        ended.push_back(row.prompt);
+      }
     }
-    check_numbers(logits);
-    std::vector<int32_t> chosen =
-        options.sampling ? sample_tokens(logits, *options.sampling, active, step) : best_tokens(logits);
-    if (options.on_tokens) options.on_tokens(active, chosen);
-    std::vector<int32_t> still_active;
-    tokens.clear();
-    for (size_t i = 0; i < active.size(); ++i) {
-      results[active[i]].push_back(chosen[i]);
-      if (std::find(ends.begin(), ends.end(), chosen[i]) != ends.end()) continue;
-      still_active.push_back(active[i]);
-      tokens.push_back(chosen[i]);
-    }
-    active = std::move(still_active);
+    if (options.on_tokens) options.on_tokens(prompts, chosen);
+    if (options.on_ended && !ended.empty()) options.on_ended(ended);
+    rows = std::move(growing);
   }
-  return results;
 }
 
 }  // namespace rkif

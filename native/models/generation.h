@@ -7,22 +7,23 @@
 #include <vector>
 
 #include "models/model.h"
+#include "models/schedule.h"
 
 namespace rkif {
 
-// fp32 logits [active, vocabulary] of what follows: `active` are indices of the prompts still growing, `tokens` what
-// was chosen for each in the step before (empty in step 0).
+// fp32 logits [rows, vocabulary] of what follows the rows that grow already, then those that enter, whose prompts are
+// computed now.
 using NextLogits =
-    std::function<at::Tensor(const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step)>;
+    std::function<at::Tensor(const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering)>;
 
-// New tokens of `prompts` prompts, up to and including an end token. Throws std::invalid_argument where an end token
-// lies outside the vocabulary or the sampling makes no sense, NotFinite where logits hold no highest number.
-std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options, int64_t prompts, int64_t vocab_size,
-                                                  const NextLogits& next_logits);
+// New tokens of the schedule's prompts, up to and including an end token. At least one token of each is wanted. Throws
+// std::invalid_argument where an end token lies outside the vocabulary or the sampling makes no sense, NotFinite where
+// logits hold no highest number.
+std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options, Schedule& schedule,
+                                                  int64_t vocab_size, const NextLogits& next_logits);
 
-// One token of each row; see Sampling. `prompts` are the indices of the rows' prompts. Logits that hold no number at
-// all give token 0.
+// One token of each row; see Sampling. Logits that hold no number at all give token 0.
 std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling,
-                                   const std::vector<int32_t>& prompts, int64_t step);
+                                   const std::vector<GenerationRow>& rows);
 
 }  // namespace rkif

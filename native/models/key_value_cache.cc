@@ -1,43 +1,64 @@
 #include "models/key_value_cache.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 
 namespace rkif {
+namespace {
 
-KeyValueCache::KeyValueCache(int64_t layers, int64_t rows, int64_t most, int64_t width)
-    : rows_(rows), most_(most), capacity_(std::min<int64_t>(most, 16)) {
+// Numbers below which another thread is not worth waking.
+constexpr int64_t kGrain = 1 << 15;
+
+void copy_rows(const at::Tensor& from, const std::vector<RowRun>& runs, const at::Tensor& to) {
+  at::Tensor rows = from.contiguous();
+  const int64_t width = to.size(1);
+  TORCH_CHECK(rows.size(1) == width, "a store of keys with ", width, " columns is given ", rows.size(1));
+  const float* source = rows.const_data_ptr<float>();
+  float* target = to.mutable_data_ptr<float>();
+  const int64_t grain = runs.empty() ? 1 : std::max<int64_t>(1, kGrain / (runs[0].count * width));
+  at::parallel_for(0, static_cast<int64_t>(runs.size()), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy_n(source + runs[i].from * width, runs[i].count * width, target + runs[i].to * width);
+    }
+  });
+}
+
+}  // namespace
+
+KeyValueStore::KeyValueStore(int64_t layers, int64_t tokens, int64_t width) {
   for (int64_t i = 0; i < layers; ++i) {
-    layers_.push_back(
-        {at::empty({rows * capacity_, width}, at::kFloat), at::empty({rows * capacity_, width}, at::kFloat)});
+    layers_.push_back({at::empty({tokens, width}, at::kFloat), at::empty({tokens, width}, at::kFloat)});
   }
 }
 
-void KeyValueCache::grow(int64_t capacity) {
+void KeyValueStore::write(int64_t layer, const KeyValues& computed, const std::vector<RowRun>& runs) {
+  copy_rows(computed.keys, runs, layers_[layer].keys);
+  copy_rows(computed.values, runs, layers_[layer].values);
+}
+
+void KeyValueStore::resize(int64_t tokens, const std::vector<RowRun>& runs) {
+  // Layer by layer: both sizes of all of them would be twice the memory.
   for (KeyValues& layer : layers_) {
     for (at::Tensor* stored : {&layer.keys, &layer.values}) {
-      at::Tensor old = stored->view({rows_, -1, stored->size(1)});
-      at::Tensor larger = at::empty({rows_, capacity, stored->size(1)}, stored->options());
-      larger.narrow(1, 0, old.size(1)).copy_(old);
-      *stored = larger.view({rows_ * capacity, -1});
+      at::Tensor other = at::empty({tokens, stored->size(1)}, at::kFloat);
+      copy_rows(*stored, runs, other);
+      *stored = other;
     }
   }
+}
+
+AnswerKeys::AnswerKeys(int64_t layers, int64_t slots, int64_t most, int64_t width)
+    : slots_(slots), most_(most), capacity_(std::min<int64_t>(most, 16)), store_(layers, slots * capacity_, width) {}
+
+void AnswerKeys::reserve(int64_t tokens) {
+  if (tokens <= capacity_) return;
+  const int64_t capacity = std::min(std::max(2 * capacity_, tokens), std::max(most_, tokens));
+  std::vector<RowRun> runs;
+  for (int64_t slot = 0; slot < slots_; ++slot) runs.push_back({slot * capacity_, capacity_, slot * capacity});
+  store_.resize(slots_ * capacity, runs);
   capacity_ = capacity;
-}
-
-void KeyValueCache::begin(const std::vector<int32_t>& active, int64_t step) {
-  if (step >= capacity_) grow(std::min(std::max(2 * capacity_, step + 1), std::max(most_, step + 1)));
-  positions_ = at::empty({static_cast<int64_t>(active.size())}, at::kLong);
-  int64_t* position = positions_.mutable_data_ptr<int64_t>();
-  for (size_t i = 0; i < active.size(); ++i) position[i] = active[i] * capacity_ + step;
-}
-
-const KeyValues& KeyValueCache::store(int64_t layer, const KeyValues& step) {
-  KeyValues& all = layers_[layer];
-  all.keys.index_copy_(0, positions_, step.keys);
-  all.values.index_copy_(0, positions_, step.values);
-  return all;
 }
 
 }  // namespace rkif

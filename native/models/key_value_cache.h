@@ -1,11 +1,9 @@
-// Keys and values of the tokens that a generation has made so far.
+// Keys and values that a generation keeps: those of prompts, and those of the tokens made so far.
 #pragma once
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>
-
-#include "models/packed.h"
 
 namespace rkif {
 
@@ -14,27 +12,44 @@ struct KeyValues {
   at::Tensor values;
 };
 
-// Token t of row r stands at r * capacity + t in every layer.
-class KeyValueCache {
- public:
-  // `rows` answers of at most `most` tokens; `width`: columns of keys and of values.
-  KeyValueCache(int64_t layers, int64_t rows, int64_t most, int64_t width);
+// `count` rows from `from` on, and where they go.
+struct RowRun {
+  int64_t from;
+  int64_t count;
+  int64_t to;
+};
 
-  // Makes room for token `step` of the rows in `active`: the next store() of every layer puts it there. Most answers
-  // are short: the room grows as they do.
-  void begin(const std::vector<int32_t>& active, int64_t step);
-  // Adds this step's keys and values of a layer and returns all of them.
-  const KeyValues& store(int64_t layer, const KeyValues& step);
-  int64_t capacity() const { return capacity_; }
+// A fixed number of tokens in every layer. What has not been written is undefined, and takes no memory yet.
+class KeyValueStore {
+ public:
+  // `width`: columns of keys and of values.
+  KeyValueStore(int64_t layers, int64_t tokens, int64_t width);
+
+  void write(int64_t layer, const KeyValues& computed, const std::vector<RowRun>& runs);
+  // Of another size from now on, with what the runs name where they say.
+  void resize(int64_t tokens, const std::vector<RowRun>& runs);
+  const std::vector<KeyValues>& layers() const { return layers_; }
 
  private:
-  void grow(int64_t capacity);
-
   std::vector<KeyValues> layers_;
-  at::Tensor positions_;
-  int64_t rows_;
+};
+
+// Answers: token t of slot s stands at place(s, t).
+class AnswerKeys {
+ public:
+  // Answers of at most `most` tokens.
+  AnswerKeys(int64_t layers, int64_t slots, int64_t most, int64_t width);
+
+  // Makes room for `tokens` of every answer. Most answers are short: the room grows as they do.
+  void reserve(int64_t tokens);
+  int64_t place(int64_t slot, int64_t token) const { return slot * capacity_ + token; }
+  KeyValueStore& store() { return store_; }
+
+ private:
+  int64_t slots_;
   int64_t most_;
   int64_t capacity_;
+  KeyValueStore store_;
 };
 
 }  // namespace rkif

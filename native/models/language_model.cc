@@ -5,6 +5,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 #include "models/loss.h"
@@ -30,17 +31,32 @@ LossReport LanguageModel::accumulate_batch(const Batch& batch, const AccumulateO
   return backward_of_cross_entropy(head(rows), targets.labels, options.loss_scale / options.divisor);
 }
 
-std::vector<double> LanguageModel::losses_of(const at::Tensor& rows, const std::vector<int32_t>& labels,
+std::vector<double> LanguageModel::losses_of(const Predictions& predictions, const std::vector<int32_t>& labels,
                                              const AbortFlag& abort) const {
   constexpr int64_t kLogits = int64_t{1} << 24;
-  int64_t step = std::max<int64_t>(64, kLogits / vocab_size_);
-  std::vector<double> losses;
-  for (int64_t start = 0; start < rows.size(0); start += step) {
+  const int64_t step = std::max<int64_t>(64, kLogits / vocab_size_);
+  // Labels by row, and rows without repetition.
+  std::vector<size_t> order(labels.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return predictions.rows[a] < predictions.rows[b]; });
+  std::vector<double> losses(labels.size());
+  for (size_t next = 0; next < order.size();) {
     check_abort(abort);
-    int64_t count = std::min(step, rows.size(0) - start);
-    std::vector<int32_t> chunk(labels.begin() + start, labels.begin() + start + count);
-    std::vector<double> part = cross_entropy(head(rows.narrow(0, start, count)), chunk);
-    losses.insert(losses.end(), part.begin(), part.end());
+    std::vector<int32_t> rows, places, chunk;
+    const size_t first = next;
+    for (; next < order.size(); ++next) {
+      const int32_t row = predictions.rows[order[next]];
+      if (rows.empty() || rows.back() != row) {
+        if (static_cast<int64_t>(rows.size()) == step) break;
+        rows.push_back(row);
+      }
+      places.push_back(static_cast<int32_t>(rows.size() - 1));
+      chunk.push_back(labels[order[next]]);
+    }
+    at::Tensor logits = head(at::index_select(predictions.states, 0, index_tensor(rows)));
+    std::vector<double> part = cross_entropy(logits, places, chunk);
+    for (size_t i = 0; i < part.size(); ++i) losses[order[first + i]] = part[i];
   }
   return losses;
 }
@@ -53,8 +69,7 @@ std::vector<double> LanguageModel::loss(const Batch& batch, const AbortFlag& abo
   if (targets.labels.empty()) return sums;
   AccumulateOptions options;
   options.abort = abort;
-  at::Tensor rows = at::index_select(states(batch, options), 0, index_tensor(targets.rows));
-  std::vector<double> losses = losses_of(rows, targets.labels, abort);
+  std::vector<double> losses = losses_of({states(batch, options), targets.rows}, targets.labels, abort);
   for (size_t i = 0; i < losses.size(); ++i) sums[targets.records[i]] += losses[i];
   return sums;
 }
@@ -68,9 +83,10 @@ at::Tensor LanguageModel::logits(const Batch& batch) {
 std::vector<std::vector<int32_t>> LanguageModel::generate(const GenerateOptions& options) {
   c10::InferenceMode inference;
   check_prompts(options.input_ids, options.input_lengths);
-  Sequences prompts(options.input_lengths);
-  if (prompts.count() == 0 || options.max_new_tokens < 1) return std::vector<std::vector<int32_t>>(prompts.count());
-  return generate_behind(prompts, options);
+  const size_t prompts = options.input_lengths.size();
+  if (prompts == 0 || options.max_new_tokens < 1) return std::vector<std::vector<int32_t>>(prompts);
+  Schedule schedule(options.input_lengths, {options.batch_tokens, options.batch_rows});
+  return generate_tokens(options, schedule, vocab_size_, next_logits(options, schedule.room()));
 }
 
 std::vector<double> LanguageModel::score_options(const ScoreOptions& options) {
@@ -79,8 +95,8 @@ std::vector<double> LanguageModel::score_options(const ScoreOptions& options) {
   std::vector<double> sums(options.option_lengths.size(), 0.0);
   if (sums.empty()) return sums;
   Sequences targets(options.option_lengths);
-  at::Tensor rows = option_states(Sequences(options.input_lengths), targets, options);
-  std::vector<double> losses = losses_of(rows, options.option_ids, options.abort);
+  Predictions predictions = option_states(Sequences(options.input_lengths), targets, options);
+  std::vector<double> losses = losses_of(predictions, options.option_ids, options.abort);
   for (size_t i = 0; i < sums.size(); ++i) {
     for (int64_t token = 0; token < targets.lengths[i]; ++token) sums[i] -= losses[targets.starts[i] + token];
   }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "models/generation.h"
 #include "models/packed.h"
 #include "models/trainable_model.h"
 
@@ -40,20 +41,24 @@ class LanguageModel : public TrainableModel {
   // fp32 logits of states.
   virtual at::Tensor head(const at::Tensor& states) const = 0;
 
-  // New tokens of each prompt; there is at least one of both.
-  virtual std::vector<std::vector<int32_t>> generate_behind(const Sequences& prompts,
-                                                            const GenerateOptions& options) const = 0;
-  // The states that the options' tokens are predicted from, in the options' order.
-  virtual at::Tensor option_states(const Sequences& prompts, const Sequences& targets,
-                                   const ScoreOptions& options) const = 0;
+  // What gives the next logits of rows that have room. It is used while the options live.
+  virtual NextLogits next_logits(const GenerateOptions& options, const GenerationRoom& room) const = 0;
+  // Label i is predicted from rows[i] of the states; several may be predicted from one.
+  struct Predictions {
+    at::Tensor states;
+    std::vector<int32_t> rows;
+  };
+  // Of the options' tokens, in their order.
+  virtual Predictions option_states(const Sequences& prompts, const Sequences& targets,
+                                    const ScoreOptions& options) const = 0;
 
   void check_prompts(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) const;
 
   const int64_t vocab_size_;
 
  private:
-  // Cross entropy of every row, its logits made by chunks: all at once may be gigabytes.
-  std::vector<double> losses_of(const at::Tensor& states, const std::vector<int32_t>& labels,
+  // Cross entropy of every label. Logits are made once for each row, and by chunks: all at once may be gigabytes.
+  std::vector<double> losses_of(const Predictions& predictions, const std::vector<int32_t>& labels,
                                 const AbortFlag& abort) const;
   // Also that every option has a prompt.
   void check_options(const ScoreOptions& options) const;

@@ -8,59 +8,100 @@
 #include <ATen/ops/sum.h>
 
 #include <optional>
+#include <vector>
 
+#include "kernels/low_rank.h"
 #include "models/autograd.h"
 #include "models/int8.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
 
-// x W^T and y W as fp32, computed in the weight's type.
+// x W^T and y W, computed in the weight's type; int8 gives fp32.
 at::Tensor times_transposed(const at::Tensor& x, const Linear& layer) {
   if (layer.scales.defined()) return times_transposed(x, QuantisedRows{layer.weight, layer.scales});
   at::Tensor in = x.to(layer.weight.scalar_type());
   const Prepacked* prepacked = layer.prepacked();
-  return (prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t())).to(at::kFloat);
+  return prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t());
 }
 
 at::Tensor times(const at::Tensor& y, const Linear& layer) {
   if (layer.scales.defined()) return times(y, QuantisedRows{layer.weight, layer.scales});
   at::Tensor in = y.to(layer.weight.scalar_type());
   const Prepacked* prepacked = layer.prepacked();
-  bool packed = prepacked && prepacked->has_both();
-  return (packed ? prepacked->times(in) : at::mm(in, layer.weight)).to(at::kFloat);
+  return prepacked ? prepacked->times(in) : at::mm(in, layer.weight);
 }
 
 at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
-  at::Tensor y = times_transposed(x, layer);
+  at::Tensor y = times_transposed(x, layer).to(at::kFloat);
   if (layer.bias.defined()) y.add_(layer.bias.detach());
   return y;
 }
 
-at::Tensor adapter_input(const at::Tensor& x, const Dropout& place) {
-  if (!place.active()) return x;
-  at::Tensor in = x.contiguous();
-  at::Tensor out = at::empty_like(in);
-  place.apply(in, out);
-  return out;
+// The low-rank path of one pair of factors, as the kernels take it.
+class LowRankPath {
+ public:
+  LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, int64_t rows) {
+    if (place.active()) keys_ = place.keys(rows);
+    layer_ = {a.size(1),
+              b.size(0),
+              a.size(0),
+              a.const_data_ptr<float>(),
+              b.const_data_ptr<float>(),
+              scale,
+              keys_.data(),
+              place.active() ? place.rate : 0};
+  }
+  LowRankPath(const LowRankPath&) = delete;
+
+  void add_to(const at::Tensor& y, const at::Tensor& x, float* hidden) const {
+    NamedWork work("rkif::low_rank");
+    low_rank_forward(x.size(0), layer_, x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), hidden);
+  }
+  void backward(const float* x, const float* hidden, const at::Tensor& dy, const LowRankGradients& into) const {
+    NamedWork work("rkif::low_rank");
+    low_rank_backward(dy.size(0), layer_, x, hidden, dy.const_data_ptr<float>(), into);
+  }
+
+ private:
+  std::vector<DropoutRow> keys_;
+  LowRank layer_;
+};
+
+// y += scale * B (A dropout(x)) with the sums of magnitudes; gives A dropout(x) back.
+at::Tensor add_with_sums(const at::Tensor& y, const at::Tensor& x, const Linear& layer, const Dropout& place) {
+  at::Tensor in = x;
+  if (place.active()) {
+    in = at::empty_like(x);
+    place.apply(x, in);
+  }
+  at::Tensor h = at::mm(in, layer.a.t());
+  at::Tensor out = at::mm(h, layer.b.t());
+  y.add_(out, layer.scale);
+  layer.a_sums.add_(at::sum(at::abs(h), {0}));
+  layer.b_sums.add_(at::sum(out.abs_(), {0}));
+  return h;
 }
 
-// Also gives A dropout(x) back, which the gradient of B needs.
+// `low_rank`, where it is wanted, becomes A dropout(x), which the gradient of B needs.
 at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropout& place, at::Tensor* low_rank) {
   at::Tensor y = base_product(x, layer);
-  if (layer.adapter_active()) {
-    at::Tensor in = adapter_input(x, place);
-    at::Tensor h = at::mm(in, layer.a.t());
-    if (layer.a_sums.defined()) {
-      at::Tensor out = at::mm(h, layer.b.t());
-      y.add_(out, layer.scale);
-      layer.a_sums.add_(at::sum(at::abs(h), {0}));
-      layer.b_sums.add_(at::sum(out.abs_(), {0}));
-    } else {
-      y.addmm_(h, layer.b.t(), 1, layer.scale);
-    }
-    if (layer.has_frozen()) y.addmm_(at::mm(in, layer.frozen_a.t()), layer.frozen_b.t(), 1, layer.scale);
+  if (!layer.adapter_active()) return y;
+  at::Tensor in = x.contiguous();
+  if (layer.a_sums.defined()) {
+    at::Tensor h = add_with_sums(y, in, layer, place);
     if (low_rank) *low_rank = std::move(h);
+  } else {
+    float* hidden = nullptr;
+    if (low_rank) {
+      *low_rank = at::empty({in.size(0), layer.a.size(0)}, in.options());
+      hidden = low_rank->mutable_data_ptr<float>();
+    }
+    LowRankPath(layer.a, layer.b, layer.scale, place, in.size(0)).add_to(y, in, hidden);
+  }
+  if (layer.has_frozen()) {
+    LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, place, in.size(0)).add_to(y, in, nullptr);
   }
   return y;
 }
@@ -78,7 +119,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
                             const std::optional<at::Tensor>& second_leaf, const Linear* layer, const Dropout& place) {
     LinearKept kept{{}, {}, layer, place};
     at::Tensor y = forward_values(x, *layer, place, &kept.low_rank);
-    if (leaf) kept.x = values_of(x);
+    if (leaf) kept.x = values_of(x).contiguous();
     keep(context, std::move(kept));
     return y;
   }
@@ -86,7 +127,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     LinearKept kept = take<LinearKept>(context);
     const Linear& layer = *kept.layer;
-    const at::Tensor& dy = gradients[0];
+    at::Tensor dy = gradients[0].contiguous();
     bool needs_x = context->needs_input_grad(0);
 
     if (layer.weight.requires_grad()) {
@@ -98,28 +139,45 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       into.add_(at::sum(dy, {0}));
     }
     at::Tensor dx;
-    if (needs_x) dx = times(dy, layer);
+    if (needs_x) dx = times(dy, layer).to(at::kFloat);
     if (layer.adapter_active()) {
-      at::Tensor into_b = layer.b.grad();
-      into_b.addmm_(dy.t(), kept.low_rank, 1, layer.scale);
-      at::Tensor dh = at::mm(dy, layer.b);
-      at::Tensor into_a = layer.a.grad();
-      into_a.addmm_(dh.t(), adapter_input(kept.x, kept.place), 1, layer.scale);
-      if (needs_x && kept.place.active()) {
-        at::Tensor through = at::mm(dh, layer.a);
-        if (layer.has_frozen()) through.addmm_(at::mm(dy, layer.frozen_b), layer.frozen_a);
-        kept.place.apply(through, through);
-        dx.add_(through, layer.scale);
-      } else if (needs_x) {
-        dx.addmm_(dh, layer.a, 1, layer.scale);
-        if (layer.has_frozen()) dx.addmm_(at::mm(dy, layer.frozen_b), layer.frozen_a, 1, layer.scale);
+      LowRankGradients into;
+      if (needs_x) into.x = dx.mutable_data_ptr<float>();
+      if (layer.has_frozen() && needs_x) {
+        LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, kept.place, dy.size(0))
+            .backward(nullptr, nullptr, dy, into);
       }
+      into.a = layer.a.grad().mutable_data_ptr<float>();
+      into.b = layer.b.grad().mutable_data_ptr<float>();
+      LowRankPath(layer.a, layer.b, layer.scale, kept.place, dy.size(0))
+          .backward(kept.x.const_data_ptr<float>(), kept.low_rank.const_data_ptr<float>(), dy, into);
     }
     return {dx, {}, {}, {}, {}};
   }
 };
 
+struct NarrowKept {
+  const Linear* layer;
+  at::ScalarType type;  // of x
+};
+
+struct NarrowFunction : torch::autograd::Function<NarrowFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const Linear* layer) {
+    keep(context, NarrowKept{layer, x.scalar_type()});
+    return times_transposed(x, *layer);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    NarrowKept kept = take<NarrowKept>(context);
+    return {times(gradients[0], *kept.layer).to(kept.type), at::Tensor()};
+  }
+};
+
 }  // namespace
+
+at::Tensor linear_as_stored(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {
+  if (!layer.narrow()) return linear(x, layer, adapter_dropout);
+  return tracks(x) ? NarrowFunction::apply(x, &layer) : times_transposed(x, layer);
+}
 
 at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {
   std::optional<at::Tensor> leaf, second_leaf;
@@ -132,9 +190,11 @@ at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapt
   return LinearFunction::apply(x, leaf, second_leaf, &layer, adapter_dropout);
 }
 
+bool Linear::narrow() const { return weight.scalar_type() == at::kBFloat16 && !bias.defined() && !adapter_active(); }
+
 void Linear::prepack() {
   if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;
-  prepacked_ = std::make_unique<const Prepacked>(weight, true);
+  prepacked_ = std::make_unique<const Prepacked>(weight);
 }
 
 void Linear::merge() {
@@ -145,8 +205,7 @@ void Linear::merge() {
   original_ = std::move(weight);
   weight = std::move(merged);
   original_prepacked_ = std::move(prepacked_);
-  // No gradient passes a merged layer.
-  if (original_prepacked_) prepacked_ = std::make_unique<const Prepacked>(weight, false);
+  if (original_prepacked_) prepacked_ = std::make_unique<const Prepacked>(weight);
 }
 
 void Linear::unmerge() {

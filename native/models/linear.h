@@ -31,6 +31,9 @@ class Linear {
   // Whether the adapter's path is to be computed: it is there and not folded into the weight.
   bool adapter_active() const { return a.defined() && !original_.defined(); }
 
+  // Whether the layer can stay in bf16: its weight is, and nothing in fp32 is added to the product.
+  bool narrow() const;
+
   // Lays the weight out for products, where it is frozen, no int8 and the machine can. Products use that from then on.
   void prepack();
   const Prepacked* prepacked() const { return prepacked_.get(); }
@@ -49,5 +52,9 @@ class Linear {
 // x: [rows, in] fp32 -> [rows, out] fp32. `adapter_dropout` acts on the input of A only. A bf16 or int8 weight takes
 // x rounded to bf16 (the adapter does not).
 at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout = {});
+
+// The same, left in bf16 where the layer is narrow(), which then takes x in bf16 too; the gradient of x has x's type.
+// For what takes both types: the same values with half of the memory and none of the conversions.
+at::Tensor linear_as_stored(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout = {});
 
 }  // namespace rkif

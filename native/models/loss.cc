@@ -15,38 +15,58 @@ namespace {
 // Rows of a temporary of about 4 MB.
 int64_t chunk_rows(int64_t vocabulary) { return std::max<int64_t>(1, (int64_t{1} << 20) / vocabulary); }
 
-std::vector<double> losses(const at::Tensor& logits, const std::vector<int32_t>& labels, const double* gradient_scale) {
+// log softmax of a few rows at a time: visit(first row, the rows, their log softmax).
+template <typename Visit>
+void for_chunks(const at::Tensor& logits, const Visit& visit) {
   at::NoGradGuard no_grad;
-  int64_t rows = logits.size(0), vocabulary = logits.size(1);
-  TORCH_CHECK(rows == static_cast<int64_t>(labels.size()) && logits.is_contiguous(), "loss: ", rows, " rows for ",
-              labels.size(), " labels");
-  std::vector<double> result(rows);
-  int64_t step = chunk_rows(vocabulary);
+  TORCH_CHECK(logits.is_contiguous(), "loss: the logits are not contiguous");
+  const int64_t rows = logits.size(0), step = chunk_rows(logits.size(1));
   for (int64_t begin = 0; begin < rows; begin += step) {
-    int64_t count = std::min(step, rows - begin);
-    at::Tensor chunk = logits.narrow(0, begin, count);
-    at::Tensor log_p = at::log_softmax(chunk, 1);
-    const float* values = log_p.const_data_ptr<float>();
-    for (int64_t i = 0; i < count; ++i) result[begin + i] = -double{values[i * vocabulary + labels[begin + i]]};
-    if (gradient_scale) {
-      at::exp_out(chunk, log_p);
-      float* gradient = chunk.mutable_data_ptr<float>();
-      for (int64_t i = 0; i < count; ++i) gradient[i * vocabulary + labels[begin + i]] -= 1.0f;
-      chunk.mul_(*gradient_scale);
-    }
+    at::Tensor chunk = logits.narrow(0, begin, std::min(step, rows - begin));
+    visit(begin, chunk, at::log_softmax(chunk, 1));
   }
-  return result;
 }
 
 }  // namespace
 
 std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels) {
-  return losses(logits, labels, nullptr);
+  std::vector<int32_t> rows(logits.size(0));
+  std::iota(rows.begin(), rows.end(), 0);
+  return cross_entropy(logits, rows, labels);
+}
+
+std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& rows,
+                                  const std::vector<int32_t>& labels) {
+  const int64_t vocabulary = logits.size(1);
+  TORCH_CHECK(rows.size() == labels.size() && std::is_sorted(rows.begin(), rows.end()) &&
+                  (rows.empty() || rows.back() < logits.size(0)),
+              "loss: ", rows.size(), " rows for ", labels.size(), " labels, or rows that fall or are not there");
+  std::vector<double> result;
+  for_chunks(logits, [&](int64_t begin, const at::Tensor& chunk, const at::Tensor& log_p) {
+    const float* values = log_p.const_data_ptr<float>();
+    for (size_t i = result.size(); i < rows.size() && rows[i] < begin + chunk.size(0); ++i) {
+      result.push_back(-double{values[(rows[i] - begin) * vocabulary + labels[i]]});
+    }
+  });
+  return result;
 }
 
 std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
                                                 double scale) {
-  return losses(logits, labels, &scale);
+  const int64_t vocabulary = logits.size(1);
+  TORCH_CHECK(logits.size(0) == static_cast<int64_t>(labels.size()), "loss: ", logits.size(0), " rows for ",
+              labels.size(), " labels");
+  std::vector<double> result;
+  for_chunks(logits, [&](int64_t begin, at::Tensor chunk, const at::Tensor& log_p) {
+    const int32_t* label = labels.data() + begin;
+    const float* values = log_p.const_data_ptr<float>();
+    for (int64_t i = 0; i < chunk.size(0); ++i) result.push_back(-double{values[i * vocabulary + label[i]]});
+    at::exp_out(chunk, log_p);
+    float* gradient = chunk.mutable_data_ptr<float>();
+    for (int64_t i = 0; i < chunk.size(0); ++i) gradient[i * vocabulary + label[i]] -= 1.0f;
+    chunk.mul_(scale);
+  });
+  return result;
 }
 
 LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels, double scale) {

@@ -120,8 +120,14 @@ struct GenerateOptions {
   int64_t min_new_tokens = 0;
   std::vector<int32_t> end_token_ids;  // empty: never stop early
   std::optional<Sampling> sampling;    // none: greedy
-  // Told the new tokens after every step: indices of the prompts still growing, and their tokens.
+  // Prompts that are computed, and answered, at a time: most tokens of them (a longer prompt goes alone), and most
+  // prompts. 0: no limit. Where answers end, the next prompts take their place, the longest first.
+  int64_t batch_tokens = 0;
+  int64_t batch_rows = 0;
+  // Told the new tokens after every step: indices of the prompts that got one, and the tokens.
   std::function<void(const std::vector<int32_t>& prompts, const std::vector<int32_t>& tokens)> on_tokens = {};
+  // Told after that which answers have ended.
+  std::function<void(const std::vector<int32_t>& prompts)> on_ended = {};
   AbortFlag abort;
 };
 

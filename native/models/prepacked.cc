@@ -3,6 +3,7 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
 
 #include <optional>
 #include <string_view>
@@ -50,12 +51,17 @@ bool can_prepack(at::ScalarType type) {
   return type == at::kBFloat16 && bf16 && bf16->call();
 }
 
-Prepacked::Prepacked(const at::Tensor& weight, bool both) : forward_(packed(weight.detach())) {
-  if (both) backward_ = packed(weight.detach().t().contiguous());
-}
+Prepacked::Prepacked(const at::Tensor& weight) : forward_(packed(weight.detach())) {}
 
 at::Tensor Prepacked::times_transposed(const at::Tensor& x) const { return product_with(x, forward_); }
 
-at::Tensor Prepacked::times(const at::Tensor& y) const { return product_with(y, backward_); }
+at::Tensor Prepacked::times(const at::Tensor& y) const {
+  // From the other layout, which holds the same bits: the weight's own pages may have been given back.
+  std::call_once(backward_made_, [&] {
+    at::NoGradGuard no_grad;
+    backward_ = packed(forward_.to_dense().t().contiguous());
+  });
+  return product_with(y, backward_);
+}
 
 }  // namespace rkif

@@ -2,27 +2,30 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <mutex>
+
 namespace rkif {
 
 // Whether this libtorch and this CPU can: oneDNN is there and, for bf16, the instructions it needs.
 bool can_prepack(at::ScalarType type);
 
-// One weight, [out, in], fp32 or bf16, laid out once for each of the two products of a training step. Takes twice the
-// weight's memory beside it. Products round as plain ones do, but not to the same bits.
+// One weight, [out, in], fp32 or bf16, laid out for the product of the forward pass and, from the first backward pass
+// on, for that as well: each takes the weight's memory beside it. Products round as plain ones do, but not to the same
+// bits.
 class Prepacked {
  public:
-  // `both`: for times() as well.
-  Prepacked(const at::Tensor& weight, bool both);
+  explicit Prepacked(const at::Tensor& weight);
 
-  bool has_both() const { return backward_.defined(); }
   // x: [rows, in] in the weight's type -> x W^T, [rows, out] in that type.
   at::Tensor times_transposed(const at::Tensor& x) const;
-  // y: [rows, out] -> y W, [rows, in]. Only with `both`.
+  // y: [rows, out] -> y W, [rows, in].
   at::Tensor times(const at::Tensor& y) const;
 
  private:
   at::Tensor forward_;
-  at::Tensor backward_;
+  // Made where it is needed first: an evaluation never does.
+  mutable at::Tensor backward_;
+  mutable std::once_flag backward_made_;
 };
 
 }  // namespace rkif

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "models/config_check.h"
+#include "models/head.h"
 #include "models/t5_model.h"
 
 namespace rkif {
@@ -136,8 +137,8 @@ at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options) cons
 }
 
 at::Tensor T5::head(const at::Tensor& states) const {
-  if (!config_.scale_decoder_outputs) return linear(states, head_);
-  return linear(at::mul(states, 1 / std::sqrt(static_cast<double>(config_.d_model))), head_);
+  if (!config_.scale_decoder_outputs) return vocabulary_head(states, head_);
+  return vocabulary_head(at::mul(states, 1 / std::sqrt(static_cast<double>(config_.d_model))), head_);
 }
 
 }  // namespace rkif

@@ -1,53 +1,119 @@
-// T5's generation and scoring of given options.
+// T5's generation and scoring of given options. A prompt is encoded once; later tokens attend to its keys.
+#include <algorithm>
+
 #include "models/generation.h"
 #include "models/t5_model.h"
 
 namespace rkif {
 namespace {
 
-// Spans of one new token for each active row: it attends to its row's cache so far and to its prompt.
-void set_step(const std::vector<int32_t>& active, int64_t step, const Sequences& prompts, T5DecoderInput& input) {
+// Keys and values of a generation's prompts, in every layer of the decoder, and of its answers.
+struct Kept {
+  Sequences prompts;  // as the options have them
+  KeyValueStore cross;
+  AnswerKeys answers;
+  AttentionBias bias;
+  T5Pass pass;
+};
+
+// Prompts that enter, end to end, and where their keys go.
+struct Entering {
+  Entering(const GenerateOptions& options, const Sequences& prompts, const std::vector<GenerationRow>& rows) {
+    std::vector<int32_t> lengths;
+    for (const GenerationRow& row : rows) {
+      const auto first = options.input_ids.begin() + prompts.starts[row.prompt];
+      runs.push_back({static_cast<int64_t>(ids.size()), row.length, row.start});
+      ids.insert(ids.end(), first, first + row.length);
+      lengths.push_back(static_cast<int32_t>(row.length));
+    }
+    sequences = Sequences(lengths);
+  }
+
+  std::vector<int32_t> ids;
+  Sequences sequences;
+  std::vector<RowRun> runs;
+};
+
+// One token of each row, at a step of its own: it attends to its answer so far and to its prompt.
+T5DecoderInput next_input(const std::vector<GenerationRow>& rows, int32_t start_token, Kept& kept) {
   auto self = std::make_shared<std::vector<AttentionSpan>>();
   auto cross = std::make_shared<std::vector<AttentionSpan>>();
-  input.cache->begin(active, step);
-  for (size_t i = 0; i < active.size(); ++i) {
-    int64_t row = active[i], query = static_cast<int64_t>(i);
-    self->push_back({query, 1, row * input.cache->capacity(), step + 1, 0});
-    cross->push_back({query, 1, prompts.starts[row], prompts.lengths[row], 0});
+  std::vector<int32_t> ids;
+  T5DecoderInput input;
+  int64_t longest = 0;
+  for (const GenerationRow& row : rows) longest = std::max(longest, row.step + 1);
+  kept.answers.reserve(longest);
+  for (const GenerationRow& row : rows) {
+    const int64_t query = static_cast<int64_t>(ids.size());
+    ids.push_back(row.step == 0 ? start_token : row.token);
+    input.answer_runs.push_back({query, 1, kept.answers.place(row.slot, row.step)});
+    self->push_back({query, 1, kept.answers.place(row.slot, 0), row.step + 1, 0});
+    cross->push_back({query, 1, row.start, row.length, 0});
   }
+  input.ids = index_tensor(ids);
   input.self = std::move(self);
   input.cross = std::move(cross);
+  input.bias = kept.bias;
+  input.answers = &kept.answers.store();
+  return input;
 }
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> T5::generate_behind(const Sequences& prompts, const GenerateOptions& options) const {
-  T5Pass pass;
-  pass.abort = options.abort;
-  at::Tensor encoded = encoder_.encode(index_tensor(options.input_ids), prompts, {}, embedding_, pass);
-  std::vector<KeyValues> cross = decoder_.cross_keys(encoded, pass);
-  KeyValueCache cache(config_.num_decoder_layers, prompts.count(), options.max_new_tokens,
-                      config_.num_heads * config_.d_kv);
-  T5DecoderInput input;
-  input.cache = &cache;
-  input.bias = decoder_.bias(options.max_new_tokens);
-  return generate_tokens(options, prompts.count(), vocab_size_,
-                         [&](const std::vector<int32_t>& active, const std::vector<int32_t>& tokens, int64_t step) {
-                           set_step(active, step, prompts, input);
-                           int32_t start = static_cast<int32_t>(config_.decoder_start_token_id);
-                           input.ids = index_tensor(step == 0 ? std::vector<int32_t>(active.size(), start) : tokens);
-                           return head(decoder_.decode(input, {}, cross, embedding_, pass));
-                         });
+NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
+  const int64_t layers = config_.num_decoder_layers, width = config_.num_heads * config_.d_kv;
+  auto kept = std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
+                                          KeyValueStore(layers, room.tokens, width),
+                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width),
+                                          decoder_.bias(options.max_new_tokens),
+                                          {}});
+  kept->pass.abort = options.abort;
+  return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
+    if (!entering.empty()) {
+      Entering packed(options, kept->prompts, entering);
+      at::Tensor encoded = encoder_.encode(index_tensor(packed.ids), packed.sequences, {}, embedding_, kept->pass);
+      decoder_.keep_cross_keys(encoded, packed.runs, kept->pass, kept->cross);
+    }
+    std::vector<GenerationRow> rows = growing;
+    rows.insert(rows.end(), entering.begin(), entering.end());
+    T5DecoderInput input = next_input(rows, static_cast<int32_t>(config_.decoder_start_token_id), *kept);
+    return head(decoder_.decode(input, {}, kept->cross.layers(), embedding_, kept->pass));
+  };
 }
 
-at::Tensor T5::option_states(const Sequences& prompts, const Sequences& targets, const ScoreOptions& options) const {
+T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& targets,
+                                  const ScoreOptions& options) const {
   T5Pass pass;
   pass.abort = options.abort;
   at::Tensor encoded = encoder_.encode(index_tensor(options.input_ids), prompts, {}, embedding_, pass);
-  T5DecoderInput input{index_tensor(decoder_ids(options.option_ids, targets)),
-                       attention_spans(targets, targets, {}, {}),
-                       attention_spans(targets, prompts, options.option_prompts, {}), decoder_.bias(targets.longest)};
-  return decoder_.decode(input, encoded, {}, embedding_, pass);
+  // The start token of every prompt, which all its options share, then every option but its last token, from which
+  // nothing is predicted.
+  std::vector<int32_t> ids(prompts.count(), static_cast<int32_t>(config_.decoder_start_token_id)), rows;
+  auto self = std::make_shared<std::vector<AttentionSpan>>(), cross = std::make_shared<std::vector<AttentionSpan>>();
+  for (int64_t i = 0; i < prompts.count(); ++i) {
+    self->push_back({i, 1, i, 1, 0});
+    cross->push_back({i, 1, prompts.starts[i], prompts.lengths[i], 0});
+  }
+  for (int64_t i = 0; i < targets.count(); ++i) {
+    const int32_t prompt = options.option_prompts[i];
+    const int64_t start = static_cast<int64_t>(ids.size()), length = targets.lengths[i] - 1;
+    rows.push_back(prompt);
+    for (int64_t token = 0; token < length; ++token) {
+      ids.push_back(options.option_ids[targets.starts[i] + token]);
+      rows.push_back(static_cast<int32_t>(start + token));
+    }
+    if (length == 0) continue;
+    self->push_back({start, length, start, length, 0, prompt, 1});
+    // Neighbours that attend to one prompt do so together: its keys are laid out once.
+    AttentionSpan& before = cross->back();
+    if (before.key_start == prompts.starts[prompt] && before.query_start + before.query_length == start) {
+      before.query_length += length;
+    } else {
+      cross->push_back({start, length, prompts.starts[prompt], prompts.lengths[prompt], 0});
+    }
+  }
+  T5DecoderInput input{index_tensor(ids), std::move(self), std::move(cross), decoder_.bias(targets.longest)};
+  return {decoder_.decode(input, encoded, {}, embedding_, pass), std::move(rows)};
 }
 
 }  // namespace rkif

@@ -17,10 +17,9 @@ class T5 : public LanguageModel {
   Targets targets_of(const Batch& batch) const override;
   at::Tensor states(const Batch& batch, const AccumulateOptions& options) const override;
   at::Tensor head(const at::Tensor& states) const override;
-  std::vector<std::vector<int32_t>> generate_behind(const Sequences& prompts,
-                                                    const GenerateOptions& options) const override;
-  at::Tensor option_states(const Sequences& prompts, const Sequences& targets,
-                           const ScoreOptions& options) const override;
+  NextLogits next_logits(const GenerateOptions& options, const GenerationRoom& room) const override;
+  Predictions option_states(const Sequences& prompts, const Sequences& targets,
+                            const ScoreOptions& options) const override;
 
  private:
   void load(const Weights& weights);

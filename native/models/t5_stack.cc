@@ -120,18 +120,24 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   at.causal = decoder_ && !cross;
   at.spans = spans;
   at.dropout = probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities);
+  at.prefix_keys = keys.keys;
+  at.prefix_values = keys.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, bias, at);
-  return linear(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
+  return linear_as_stored(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
 
 at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const {
   const Block& block = blocks_[layer];
   at::Tensor in = rms_norm(x, block.feed_forward_norm, config_.layer_norm_epsilon);
+  const bool narrow = block.wi.narrow() && block.wo.narrow() && (!config_.gated || block.wi_1.narrow());
+  auto product = [&](const Linear& weights, uint32_t site) {
+    return (narrow ? linear_as_stored : linear)(in, weights, adapter_place(pass, layer, site, !decoder_));
+  };
   at::Tensor gate;
-  if (config_.gated) gate = linear(in, block.wi_1, adapter_place(pass, layer, kWi1, !decoder_));
-  at::Tensor inside = activate(config_.activation, linear(in, block.wi, adapter_place(pass, layer, kWi, !decoder_)),
-                               gate, place(pass, layer, kFeedForwardInside));
-  at::Tensor out = linear(inside, block.wo, adapter_place(pass, layer, kWo, !decoder_));
+  if (config_.gated) gate = product(block.wi_1, kWi1);
+  at::Tensor inside =
+      activate(config_.activation, product(block.wi, kWi), gate, place(pass, layer, kFeedForwardInside));
+  at::Tensor out = linear_as_stored(inside, block.wo, adapter_place(pass, layer, kWo, !decoder_));
   return add_dropped(x, out, place(pass, layer, kFeedForwardOutput), pass.abort);
 }
 
@@ -156,7 +162,10 @@ at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states
     const Block& block = blocks_[layer];
     at::Tensor in = rms_norm(x, block.self_norm, config_.layer_norm_epsilon);
     KeyValues self = key_values(in, pass, layer, false);
-    if (input.cache) self = input.cache->store(layer, self);
+    if (input.answers) {
+      input.answers->write(layer, self, input.answer_runs);
+      self = input.answers->layers()[layer];
+    }
     at::Tensor out = attention(in, self, input.bias, input.self, pass, layer, false);
     x = add_dropped(x, out, place(pass, layer, kSelfOutput), pass.abort);
 
@@ -169,13 +178,12 @@ at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states
   return finished(x, pass);
 }
 
-std::vector<KeyValues> T5Stack::cross_keys(const at::Tensor& states, const T5Pass& pass) const {
-  std::vector<KeyValues> keys;
+void T5Stack::keep_cross_keys(const at::Tensor& states, const std::vector<RowRun>& runs, const T5Pass& pass,
+                              KeyValueStore& into) const {
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     check_abort(pass.abort);
-    keys.push_back(key_values(states, pass, layer, true));
+    into.write(layer, key_values(states, pass, layer, true), runs);
   }
-  return keys;
 }
 
 }  // namespace rkif

@@ -30,7 +30,9 @@ struct T5DecoderInput {
   Spans self;
   Spans cross;
   AttentionBias bias;
-  KeyValueCache* cache = nullptr;  // null: the tokens attend to this call's own keys
+  // Where this call's keys and values go, and what its tokens attend to then; null: they attend to this call's own.
+  KeyValueStore* answers = nullptr;
+  std::vector<RowRun> answer_runs = {};
 };
 
 class T5Stack {
@@ -44,11 +46,12 @@ class T5Stack {
   // Both return the states after the final norm, [tokens, d_model].
   at::Tensor encode(const at::Tensor& ids, const Sequences& sequences, const std::vector<uint32_t>& records,
                     const at::Tensor& embedding, const T5Pass& pass) const;
-  // `cross`: keys and values of the encoder's states for every layer, as cross_keys() gives them; where empty they are
-  // computed from `states`, layer by layer.
+  // `cross`: keys and values of the encoder's states for every layer, as keep_cross_keys() has written them; where
+  // empty they are computed from `states`, layer by layer.
   at::Tensor decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
                     const at::Tensor& embedding, const T5Pass& pass) const;
-  std::vector<KeyValues> cross_keys(const at::Tensor& states, const T5Pass& pass) const;
+  void keep_cross_keys(const at::Tensor& states, const std::vector<RowRun>& runs, const T5Pass& pass,
+                       KeyValueStore& into) const;
 
  private:
   struct Attention {

@@ -31,7 +31,7 @@ function cut(ids: Int32Array, lengths: Int32Array): string[] {
  */
 class FakeModel implements Pick<Model, "generate" | "scoreOptions" | "embed"> {
   readonly batches: string[][] = [];
-  readonly endTokens: number[][] = [];
+  readonly asked: GenerateOptions[] = [];
 
   embed({ inputIds, inputLengths }: EmbedOptions): Promise<Float32Array> {
     const texts = cut(inputIds, inputLengths);
@@ -39,11 +39,15 @@ class FakeModel implements Pick<Model, "generate" | "scoreOptions" | "embed"> {
     return Promise.resolve(Float32Array.from(texts.flatMap(embedding)));
   }
 
-  generate({ inputIds, inputLengths, maxNewTokens, endTokenIds }: GenerateOptions): Promise<Int32Array[]> {
-    const prompts = cut(inputIds, inputLengths);
-    this.batches.push(prompts);
-    this.endTokens.push(endTokenIds);
-    return tokenizer.encode(prompts.map((prompt) => prompt.toUpperCase().slice(0, maxNewTokens)));
+  async generate(options: GenerateOptions): Promise<Int32Array[]> {
+    this.asked.push(options);
+    const prompts = cut(options.inputIds, options.inputLengths);
+    for (const i of prompts.keys()) {
+      if (options.abort?.aborted)
+        throw Object.assign(new Error("stopped by the caller"), { code: "ABORTED" });
+      options.onEnded?.(Int32Array.of(i));
+    }
+    return tokenizer.encode(prompts.map((prompt) => prompt.toUpperCase().slice(0, options.maxNewTokens)));
   }
 
   scoreOptions(options: ScoreOptions): Promise<Float64Array> {
@@ -95,15 +99,25 @@ const evaluate = (
 ): Promise<Evaluation> => evaluateTask(asked(model), records, references, options);
 
 describe("evaluateTask", () => {
-  it("generates in batches and gives the answers back in the records' order", async () => {
+  it("generates in one call with the budget and gives the answers in the records' order", async () => {
     const model = new FakeModel();
     const references = prompts.map((prompt, i) => (i % 4 === 0 ? "wrong" : ` ${prompt}</s>`));
     const result = await evaluate(references, { by: "generate", batchTokens: 50 }, model);
     expect(result.predictions).to.deep.equal(prompts.map((prompt) => prompt.toUpperCase()));
     expect(result).to.include({ accuracy: 75, correct: 30, total: 40 });
     expect(result).not.to.have.property("ownLabelAccuracy");
-    expect(new Set(model.endTokens.map(String))).to.deep.equal(new Set(["1,7"]));
-    const sizes = model.batches.map((batch) => batch.join("").length);
+    expect(model.asked.length).to.equal(1);
+    const { endTokenIds, batchTokens, maxNewTokens } = model.asked[0]!;
+    expect({ endTokenIds, batchTokens, maxNewTokens }).to.deep.equal({
+      ...{ endTokenIds: [1, 7], batchTokens: 50, maxNewTokens: 128 },
+    });
+  });
+
+  it("scores in batches within the budget, the longest first", async () => {
+    const model = new FakeModel();
+    await evaluate(prompts, { by: "score", candidates: ["a", "be"], batchTokens: 50 }, model);
+    // Every prompt brings the candidates' three tokens.
+    const sizes = model.batches.map((batch) => batch.join("").length + 3 * batch.length);
     expect(Math.max(...sizes)).to.be.at.most(50);
     const lengths = model.batches.flat().map((prompt) => prompt.length);
     expect(lengths).to.deep.equal([...lengths].sort((a, b) => b - a));
@@ -209,25 +223,24 @@ describe("evaluateTask", () => {
     expect(result.correct).to.equal(0);
   });
 
-  it("reports progress, passes the abort flag on, and stops at it", async () => {
-    const flag = { aborted: false, abort: () => (flag.aborted = true) };
-    const seen: number[] = [];
-    const onProgress = (done: number, total: number): void => {
-      expect(total).to.equal(40);
-      seen.push(done);
-      if (done >= 20) flag.abort();
-    };
-    const passed: (AbortFlag | undefined)[] = [];
-    const model = new FakeModel();
-    const generate = model.generate.bind(model);
-    model.generate = (options): Promise<Int32Array[]> => (passed.push(options.abort), generate(options));
-    const options = { by: "generate", batchTokens: 40, abort: flag as AbortFlag, onProgress } as const;
-    const error = await rejection(evaluate(prompts, options, model));
-    expect(error.code).to.equal("ABORTED");
-    expect(error.message).to.contain(`after ${seen.at(-1)} of 40 records`);
-    expect(seen.at(-1)).to.be.within(20, 39);
-    expect(passed.every((given) => given === (flag as AbortFlag))).to.equal(true);
-  });
+  for (const by of ["generate", "score"] as const) {
+    it(`reports progress and stops at the abort flag: ${by}`, async () => {
+      const flag = { aborted: false, abort: () => (flag.aborted = true) };
+      const seen: number[] = [];
+      const onProgress = (done: number, total: number): void => {
+        expect(total).to.equal(40);
+        seen.push(done);
+        if (done >= 20) flag.abort();
+      };
+      const options = { batchTokens: 60, abort: flag as AbortFlag, onProgress };
+      const error = await rejection(
+        evaluate(prompts, by === "score" ? { by, candidates, ...options } : { by, ...options }),
+      );
+      expect(error.code).to.equal("ABORTED");
+      expect(error.message).to.contain(`after ${seen.at(-1)} of 40 records`);
+      expect(seen.at(-1)).to.be.within(20, 39);
+    });
+  }
 
   it("refuses arguments that do not fit together", async () => {
     const cases: [Promise<unknown>, string][] = [

@@ -6,27 +6,32 @@ import { rejection } from "../data/folder.js";
 
 const tokenizer = new LetterTokenizer();
 
-/** Answers with the prompt's letters backwards, a token a step for all prompts of a call, and an end token. */
+/** Answers with the prompt's letters backwards and an end token, a token a step for all prompts, telling of every step in a turn of its own. */
 class Mirror implements Pick<Model, "generate"> {
   readonly calls: GenerateOptions[] = [];
+  steps = 0;
 
-  generate(options: GenerateOptions): Promise<Int32Array[]> {
+  async generate(options: GenerateOptions): Promise<Int32Array[]> {
     this.calls.push(options);
-    const { inputIds, inputLengths, maxNewTokens, onTokens } = options;
+    const { inputIds, inputLengths, maxNewTokens, onTokens, onEnded, abort } = options;
     let offset = 0;
     const answers = Array.from(inputLengths, (length) => {
       const prompt = inputIds.subarray(offset, (offset += length));
       const letters = prompt.filter((id) => id > 1000 && id !== tokenizer.id(" ")).reverse();
       return Int32Array.of(...letters, 2).subarray(0, maxNewTokens);
     });
-    for (let step = 0; step < Math.max(...answers.map(({ length }) => length)); step++) {
+    for (let step = 0; step < Math.max(...answers.map(({ length }) => length)); step++, this.steps++) {
+      await new Promise(setImmediate);
+      if (abort?.aborted) throw Object.assign(new Error("stopped by the caller"), { code: "ABORTED" });
       const growing = [...answers.keys()].filter((i) => step < answers[i]!.length);
       onTokens?.(
         Int32Array.from(growing),
         Int32Array.from(growing, (i) => answers[i]![step]!),
       );
+      const ended = growing.filter((i) => step === answers[i]!.length - 1);
+      if (ended.length > 0) onEnded?.(Int32Array.from(ended));
     }
-    return Promise.resolve(answers);
+    return answers;
   }
 }
 
@@ -44,15 +49,20 @@ describe("generateText", () => {
   const prompts = ["ab", "a longer one", "c", "middle"];
   const mirrored = prompts.map((prompt) => [...prompt.replaceAll(" ", "")].reverse().join(""));
 
-  it("answers in the order of the prompts, whatever the batches", async () => {
-    for (const batchTokens of [1, 12, 1e6]) {
+  it("asks for all answers in one call, with the budget, and gives them in the order of the prompts", async () => {
+    for (const batchTokens of [1, 12, undefined]) {
       const model = new Mirror();
-      expect(await generate(prompts, { batchTokens }, model)).to.deep.equal(mirrored);
-      expect(model.calls.length).to.equal(batchTokens === 1 ? 4 : batchTokens === 12 ? 3 : 1);
-      for (const { endTokenIds, maxNewTokens, sampling, onTokens } of model.calls)
-        expect({ endTokenIds, maxNewTokens, sampling, onTokens }).to.deep.equal({
-          ...{ endTokenIds: [2, 3], maxNewTokens: 128, sampling: undefined, onTokens: undefined },
-        });
+      const done: number[] = [];
+      const onProgress = (count: number, total: number): void => void done.push(count, total);
+      const options = batchTokens === undefined ? {} : { batchTokens };
+      expect(await generate(prompts, { ...options, onProgress }, model)).to.deep.equal(mirrored);
+      expect(model.calls.length).to.equal(1);
+      const { endTokenIds, maxNewTokens, sampling, onTokens, batchTokens: passed } = model.calls[0]!;
+      expect({ endTokenIds, maxNewTokens, sampling, onTokens, passed }).to.deep.equal({
+        ...{ endTokenIds: [2, 3], maxNewTokens: 128, sampling: undefined, onTokens: undefined },
+        passed: batchTokens ?? 8192,
+      });
+      expect(done).to.deep.equal([1, 4, 2, 4, 3, 4, 4, 4]);
     }
   });
 
@@ -68,11 +78,15 @@ describe("generateText", () => {
     expect(new Set(told.slice(0, 4).map(([prompt]) => prompt)).size).to.equal(4);
   });
 
-  it("hands an error of the listener on", async () => {
-    const onText = (): void => {
+  it("hands an error of a listener on; that of the text stops the model", async () => {
+    const fail = (): void => {
       throw new Error("the pipe is gone");
     };
-    expect((await rejection(generate(["ab"], { onText }))).message).to.equal("the pipe is gone");
+    const model = new Mirror();
+    const long = "a".repeat(50);
+    expect((await rejection(generate([long], { onText: fail }, model))).message).to.equal("the pipe is gone");
+    expect(model.steps).to.be.below(10);
+    expect((await rejection(generate(["ab"], { onProgress: fail }))).message).to.equal("the pipe is gone");
   });
 
   it("takes a text as the whole prompt and a record as in training, or either with a template", async () => {
@@ -95,18 +109,18 @@ describe("generateText", () => {
   it("samples with what is given and defaults for the rest; draws belong to a prompt's place in the list", async () => {
     const model = new Mirror();
     await generate(["ab", "cd", "efg"], { sampling: { temperature: 0.5 }, batchTokens: 1 }, model);
-    const samplings = model.calls.map(({ sampling }) => sampling!);
-    for (const sampling of samplings) expect(sampling).to.include({ temperature: 0.5, topP: 1, seed: 42 });
-    // The longest prompt comes first.
-    expect(samplings.map(({ keys }) => Array.from(keys!))).to.deep.equal([[2], [0], [1]]);
+    // Without keys they are the indices.
+    expect(model.calls[0]!.sampling).to.deep.equal({ temperature: 0.5, topP: 1, seed: 42 });
   });
 
   it("stops at the signal", async () => {
     const controller = new AbortController();
-    const options = { batchTokens: 1, signal: controller.signal, onProgress: () => controller.abort() };
+    const options = { signal: controller.signal, onProgress: () => controller.abort() };
     const model = new Mirror();
-    expect((await rejection(generate(prompts, options, model))).code).to.equal("ABORTED");
-    expect(model.calls).to.have.length(1);
+    const error = await rejection(generate(prompts, options, model));
+    expect(error.code).to.equal("ABORTED");
+    expect(error.message).to.equal("stopped after 1 of 4 records");
+    expect(model.steps).to.equal(2);
   });
 
   it("refuses an encoder, and a prompt that the model cannot take", async () => {

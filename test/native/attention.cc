@@ -248,6 +248,18 @@ TEST("attention: keys of a prefix stand before a span's own") {
       check_forward(p);
     }
   }
+  // Nothing but a prefix: the first queries of a generation, beside one that has got further.
+  for (int64_t head_size : {10, 16}) {
+    int64_t width = 2 * head_size;
+    Problem p{{4, head_size, 2 * width, width, width, 0.3f, true, 2, 3},
+              {{0, 5, 0, 0, 1, 2, 5}, {5, 1, 0, 0, 2, 7, 1}, {6, 1, 1, 2, 3, 8, 4}, {7, 2, 0, 0, 4, 12, 6}},
+              9,
+              3,
+              0,
+              {0, 0}};
+    p.prefix_rows = 18;
+    check_forward(p);
+  }
   Problem p{{1, 4, 4, 4, 4, 1, true}, {{0, 1, 0, 1, 1, 0, 2}}, 1, 1, 0, {0, 0}};
   p.prefix_rows = 2;
   CHECK_THROWS(run(p, random_inputs(p, 1), std::vector<float>(4)), std::invalid_argument, "prefix");

@@ -146,6 +146,27 @@ describe("model", () => {
     expect(told).to.deep.equal(rows.map((row) => Array.from(row)));
   });
 
+  it("few prompts at a time get the same tokens, and ends are told after the tokens", async () => {
+    const one = { maxNewTokens: 7, endTokenIds: [1], sampling: { temperature: 2, topP: 1, seed: 5 } };
+    const inputLengths = Int32Array.of(2, 1, 4, 1, 1, 3);
+    const inputIds = Int32Array.from({ length: 12 }, (_, i) => 5 + ((7 * i) % 80));
+    const all = await model.generate({ ...one, inputIds, inputLengths });
+    for (const limits of [{ batchTokens: 4 }, { batchRows: 2 }, { batchTokens: 6, batchRows: 3 }]) {
+      const told: number[][] = all.map(() => []);
+      const ended: number[] = [];
+      const rows = await model.generate({
+        ...{ ...one, ...limits, inputIds, inputLengths },
+        onTokens: (prompts, tokens) => prompts.forEach((prompt, i) => told[prompt]!.push(tokens[i]!)),
+        onEnded: (prompts) => {
+          for (const prompt of prompts) expect(told[prompt]).to.deep.equal(Array.from(all[prompt]!));
+          ended.push(...prompts);
+        },
+      });
+      expect(rows).to.deep.equal(all);
+      expect(ended.sort()).to.deep.equal([0, 1, 2, 3, 4, 5]);
+    }
+  });
+
   it("a language model embeds no texts", async () => {
     const texts = { inputIds: batch.inputIds, inputLengths: batch.inputLengths };
     await rejected(model.embed(texts), "INVALID_ARGUMENT", "encoder");
@@ -230,6 +251,9 @@ describe("model", () => {
     refused(generate({ sampling: { ...sampling, temperature: 0 } }), "INVALID_ARGUMENT", "temperature is 0");
     refused(generate({ sampling: { ...sampling, topP: 1.5 } }), "INVALID_ARGUMENT", "topP is 1.5");
     refused(generate({ onTokens: 5 }), "INVALID_ARGUMENT", "onTokens is 5", "a function");
+    refused(generate({ onEnded: "x" }), "INVALID_ARGUMENT", 'onEnded is the string "x"', "a function");
+    refused(generate({ batchTokens: 0 }), "INVALID_ARGUMENT", "batchTokens is 0", "at least 1");
+    refused(generate({ batchRows: -1 }), "INVALID_ARGUMENT", "batchRows is -1", "at least 1");
     const options = {
       optionIds: Int32Array.of(9),
       optionLengths: Int32Array.of(1),

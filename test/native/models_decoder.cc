@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "models/decoder.h"
+#include "models_generation_checks.h"
 #include "models_training_checks.h"
 
 using namespace rkif;
@@ -196,6 +197,11 @@ TEST("decoder inference: generation behind kept prompts equals computing everyth
     for (size_t i = 0; i < prompts.size(); ++i) CHECK(ended[i] == generate_slowly(*model, prompts[i], kTokens, end));
     CHECK(told == ended);
   }
+}
+
+TEST("decoder inference: prompts that enter as others end get what each gets alone") {
+  check_budgets(*model_of(small_decoder(), decoder_lora()), kVocabulary);
+  check_budgets(*model_of(biased_decoder(), decoder_lora()), kVocabulary);
 }
 
 TEST("decoder inference: option scores are sums of log softmax, prompts computed once") {

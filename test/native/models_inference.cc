@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "models_generation_checks.h"
 #include "models_small_t5.h"
 
 using namespace rkif;
@@ -82,31 +83,39 @@ TEST("t5 inference: generation with the cache equals computing everything anew")
   check_generation(small_config(Activation::kGeluNew, true, false));
 }
 
-TEST("t5 inference: option scores are sums of log softmax of the logits") {
+TEST("t5 inference: prompts that enter as others end get what each gets alone") {
+  check_budgets(*small_model(small_config(), lora_options()), 40);
+  check_budgets(*small_model(small_config(Activation::kGeluNew, true, false), lora_options()), 40);
+}
+
+TEST("t5 inference: option scores are sums of log softmax of the logits, in whatever order the options come") {
   std::unique_ptr<Model> model = small_model(small_config(), lora_options());
   Batch batch = small_batch();
+  std::vector<std::vector<int32_t>> prompts = prompts_of(batch);
   ScoreOptions options;
   options.input_ids = batch.input_ids;
   options.input_lengths = batch.input_lengths;
-  options.option_prompts = {2, 0, 2, 4, 0, 2};
   options.option_lengths = {1, 3, 4, 2, 6, 2};
   for (int32_t i = 0; i < 18; ++i) options.option_ids.push_back((7 * i + 3) % 40);
-  std::vector<double> scores = model->score_options(options);
-  std::vector<std::vector<int32_t>> prompts = prompts_of(batch);
-  int32_t start = 0;
-  for (size_t i = 0; i < scores.size(); ++i) {
-    Batch one;
-    one.input_ids = prompts[options.option_prompts[i]];
-    one.input_lengths = {static_cast<int32_t>(one.input_ids.size())};
-    one.label_lengths = {options.option_lengths[i]};
-    one.labels.assign(options.option_ids.begin() + start,
-                      options.option_ids.begin() + start + options.option_lengths[i]);
-    one.record_keys = {0};
-    start += options.option_lengths[i];
-    std::vector<float> log_p = values(at::log_softmax(model->logits(one), 1));
-    double expected = 0;
-    for (size_t token = 0; token < one.labels.size(); ++token) expected += log_p[40 * token + one.labels[token]];
-    CHECK_NEAR(scores[i], expected, 1e-5 * std::abs(expected));
+  for (const std::vector<int32_t>& owners :
+       {std::vector<int32_t>{2, 0, 2, 4, 0, 2}, {4, 4, 4, 0, 0, 0}, {0, 0, 1, 1, 2, 2}, {3, 3, 3, 3, 3, 3}}) {
+    options.option_prompts = owners;
+    std::vector<double> scores = model->score_options(options);
+    int32_t start = 0;
+    for (size_t i = 0; i < scores.size(); ++i) {
+      Batch one;
+      one.input_ids = prompts[owners[i]];
+      one.input_lengths = {static_cast<int32_t>(one.input_ids.size())};
+      one.label_lengths = {options.option_lengths[i]};
+      one.labels.assign(options.option_ids.begin() + start,
+                        options.option_ids.begin() + start + options.option_lengths[i]);
+      one.record_keys = {0};
+      start += options.option_lengths[i];
+      std::vector<float> log_p = values(at::log_softmax(model->logits(one), 1));
+      double expected = 0;
+      for (size_t token = 0; token < one.labels.size(); ++token) expected += log_p[40 * token + one.labels[token]];
+      CHECK_NEAR(scores[i], expected, 1e-5 * std::abs(expected));
+    }
   }
   options.option_prompts[1] = 5;
   CHECK_THROWS(model->score_options(options), std::invalid_argument, "option 1 belongs to prompt 5");

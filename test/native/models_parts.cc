@@ -57,6 +57,11 @@ TEST("models: cross entropy and its gradient against double precision") {
   std::vector<int32_t> labels = {0, 12345, 700000};
   std::vector<double> losses = cross_entropy(logits, labels);
   CHECK(values(logits) == x);
+  // Several labels of one row, and none of another.
+  std::vector<double> several = cross_entropy(logits, {0, 2, 2}, {0, 5, 700000});
+  CHECK_EQUAL(several[0], losses[0]);
+  CHECK_EQUAL(several[2], losses[2]);
+  CHECK_NEAR(several[1] - several[2], double{x[2 * kVocabulary + 700000]} - x[2 * kVocabulary + 5], 1e-5);
   std::vector<double> again = cross_entropy_into_gradient(logits, labels, 0.5);
   const float* gradient = logits.const_data_ptr<float>();
   for (int64_t i = 0; i < kRows; ++i) {

@@ -43,6 +43,7 @@ describe("the configuration", () => {
         targetTokens: 128,
         cutoffTokens: 512,
         memoryFraction: 0.02,
+        groupByLength: null,
       },
     });
     // What the model's family decides.

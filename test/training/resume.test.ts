@@ -124,6 +124,11 @@ const cycles = { innerSteps: 3, outerSteps: 2, outerLearningRate: 5e-3 };
 const cases: Case[] = [
   { name: "sequential", options: { method: "sequential" }, stops: plain },
   {
+    name: "recurrent-kif, batches of similar length",
+    options: { method: "recurrent-kif", groupByLength: 3, ...cycles },
+    stops: recurrent,
+  },
+  {
     name: "sequential, every weight trains",
     options: { method: "sequential", trainable: "full", learningRate: 1e-3 },
     stops: plain,

@@ -4,6 +4,7 @@ import { concatenate, countLabelTokens, pack } from "../../../lib/data/pack.js";
 import type { TrainingRecord } from "../../../lib/methods/run.js";
 import { adamwStep, createVector } from "../../../lib/models/kernels.js";
 import { inBatches } from "../../../lib/evaluation/batches.js";
+import { generateTokens } from "../../../lib/evaluation/generate.js";
 import { loadModel } from "../../../lib/models/trained-model.js";
 import type { Model, Vector } from "../../../lib/native/contract.js";
 import { loadAddon } from "../../../lib/native/load.js";
@@ -145,7 +146,7 @@ async function profile(loaded: Loaded, batches: readonly Batch[]): Promise<Profi
   return { seconds: total, operators: await addon.endProfile() };
 }
 
-/** As a run evaluates (lib/training/evaluate-learned.ts): in fp32 with the adapter merged, by batches of as many tokens. */
+/** As a run evaluates (lib/training/evaluate-learned.ts): in fp32 with the adapter merged, as many tokens at a time. */
 async function answered({ model, type }: Loaded, ask: () => Promise<number[][]>): Promise<GenerateAnswer> {
   const started = performance.now();
   const merge = type === "float32";
@@ -159,14 +160,10 @@ async function generate(
   { model, endTokenIds }: Loaded,
   { prompts, newTokens }: GenerateRequest,
 ): Promise<number[][]> {
-  const answers = new Array<number[]>(prompts.length);
-  const options = { batchTokens: evaluationTokens };
   const ids = prompts.map((prompt) => Int32Array.from(prompt));
-  await inBatches(ids, 0, options, async (batch, packed) => {
-    const generated = await model.generate({ ...packed, maxNewTokens: newTokens, endTokenIds });
-    batch.forEach((prompt, i) => (answers[prompt] = [...generated[i]!]));
-  });
-  return answers;
+  const limits = { batchTokens: evaluationTokens };
+  const answers = await generateTokens(model, ids, limits, { maxNewTokens: newTokens, endTokenIds });
+  return answers.map((answer) => [...answer]);
 }
 
 async function score({ model }: Loaded, { prompts, options }: ScoreRequest): Promise<number[][]> {

@@ -6,13 +6,11 @@ import { stepOn } from "./step.js";
 
 /** What takes the time, and which operators that is; the first that fits counts. */
 const kinds: readonly (readonly [string, RegExp])[] = [
-  ["matrix products", /^aten::(mm|addmm_?|bmm|baddbmm_?|matmul|linear)$|^mkldnn::/],
+  ["matrix products", /^aten::(mm|addmm_?|bmm|baddbmm_?|matmul|linear)$|^mkldnn::|^rkif::vocabulary$/],
+  ["adapters' low-rank paths", /^rkif::low_rank$/],
   ["attention", /^rkif::attention$/],
-  ["dropout", /^rkif::dropout$/],
-  [
-    "norms, activations, rotation",
-    /^rkif::(norm|rotate)$|^aten::(relu_?|gelu|silu|mul_?|\w+_backward|clamp_min_?)$/,
-  ],
+  ["dropout, residuals", /^rkif::(dropout|residual)$/],
+  ["norms, activations, rotation", /^rkif::(norm|rotate|activation)$/],
   ["conversions and copies", /^rkif::widen$|^aten::(to|_to_copy|copy_|contiguous|clone)$/],
   ["loss", /^aten::(_?log_softmax|exp(_out)?)$/],
   ["optimizer with importance", /^rkif::adamw$/],

@@ -1,0 +1,39 @@
+// Passes over the rows of a matrix that apply dropout on the way.
+#pragma once
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/clones.h"
+#include "kernels/dropout.h"
+
+namespace rkif {
+
+// The mask of one row, for loops that vectorise.
+struct RowMask {
+  DropoutRow key;
+  uint32_t threshold;
+  float keep_scale;
+
+  RKIF_INLINE float applied(float x, int64_t column) const {
+    return dropout_keeps(key, static_cast<uint32_t>(column), threshold) ? x * keep_scale : 0.0f;
+  }
+};
+
+// row(first element, mask, whether it drops anything) for every row, shared out among threads. `keys`: one for each
+// row; none where the rate is 0. `weight`: how many of a simple pass's elements one element is worth.
+template <class Row>
+void for_masked_rows(int64_t rows, int64_t columns, const DropoutRow* keys, double rate, int64_t weight,
+                     const Row& row) {
+  const DropoutMask mask(rate);
+  const int64_t grain = std::max<int64_t>(1, kParallelGrain / (weight * std::max<int64_t>(1, columns)));
+  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const DropoutRow key = mask.drops() ? keys[i] : DropoutRow{};
+      row(i * columns, RowMask{key, mask.threshold, mask.keep_scale}, mask.drops());
+    }
+  });
+}
+
+}  // namespace rkif

@@ -1,0 +1,15 @@
+// Products with a vocabulary's matrix for the rows that need logits, mostly few. The matrix is larger than any cache
+// and is used once a pass: it is read where it lies, in its own order, while BLAS copies it first. Sums do not depend
+// on the threads.
+#pragma once
+#include <cstdint>
+
+namespace rkif {
+
+// logits [rows, vocabulary] = x W^T. x: [rows, width], w: [vocabulary, width]; all contiguous fp32.
+void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, float* logits);
+
+// dx [rows, width] = g W. g: [rows, vocabulary].
+void vocabulary_gradient(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const float* w, float* dx);
+
+}  // namespace rkif
