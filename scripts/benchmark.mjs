@@ -1,7 +1,8 @@
 // `npm run benchmark`: the benchmark programs of examples/benchmarks, one after another, or those named: `npm run benchmark -- kernels`.
 //   kernels     the vector kernels as multiples of one memcpy, in C++ (arguments after it: element counts, --json)
 //   event-loop  delay of Node's event loop while a model trains, beside a control with two busy threads
-//   peer        training steps and more beside transformers + peft in Python; not without being named: it takes an hour and installs them
+//   peer        training steps, whole runs and more beside transformers + peft in Python; not without being named: it takes an hour and
+//               installs them
 import { join } from "node:path";
 
 import { buildExecutable, buildNative, withLibtorch } from "./steps/native.mjs";

@@ -508,11 +508,24 @@ export interface LowRankProduct {
   scale: number;
 }
 
+/** What an operator took while a profile was measured. */
+export interface OperatorTime {
+  /** Of libtorch ("aten::mm") or a loop of the addon's own ("rkif::attention"). */
+  readonly name: string;
+  /** Without the operators it called. */
+  readonly seconds: number;
+  readonly calls: number;
+}
+
 export interface Addon {
   readonly build: BuildInfo;
   /** Threads used inside one operation, 1..1024. Takes effect for the work enqueued after it. */
   setThreads(threads: number): void;
   getThreads(): Promise<number>;
+  /** Measures where the compute thread's time goes, of the work enqueued after it; every operator is then a little slower. */
+  startProfile(): void;
+  /** Ends what {@link startProfile} began, after the work already enqueued. Longest first; empty where none was begun. */
+  endProfile(): Promise<OperatorTime[]>;
   createAbortFlag(): AbortFlag;
   /** A vector of zeros. */
   createVector(length: number): Vector;

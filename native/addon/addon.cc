@@ -11,6 +11,7 @@
 #include "addon/model.h"
 #include "addon/model_family.h"
 #include "addon/operations.h"
+#include "addon/profile.h"
 #include "addon/safetensors_file.h"
 #include "addon/vector.h"
 
@@ -60,6 +61,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
       {"setThreads", set_threads},
       {"getThreads", get_threads},
+      {"startProfile", start_profile},
+      {"endProfile", end_profile},
       {"createAbortFlag", create_abort_flag},
       {"createVector", create_vector},
       {"createMask", create_mask},

@@ -12,6 +12,7 @@
 #include "kernels/importance.h"
 #include "kernels/select.h"
 #include "kernels/vector_ops.h"
+#include "models/profile.h"
 
 namespace rkif::addon {
 
@@ -250,6 +251,7 @@ Napi::Value adamw_step(const Napi::CallbackInfo& info) {
       .promise(
           info.Env(),
           [=] {
+            NamedWork work("rkif::adamw");
             Norm gradient = rkif::norm(length, gradients->data());
             if (gradient.non_finite > 0) return gradient;
             float factor = max_norm ? clip_factor(gradient.norm, *max_norm) : 1.0f;

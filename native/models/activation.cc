@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "models/autograd.h"
+#include "models/profile.h"
 #include "models/stored.h"
 
 namespace rkif {
@@ -19,6 +20,7 @@ struct ActivationKept {
 // Calls pass(shape, pointer of the stored type) for the operands' type.
 template <class Pass>
 void in_stored_type(const ActivationKept& of, const Pass& pass) {
+  NamedWork work("rkif::activation");
   std::vector<DropoutRow> keys;
   if (of.place.active()) keys = of.place.keys(of.x.size(0));
   ActivationShape shape{of.activation, of.x.size(0), of.x.size(1), keys.data(), of.place.active() ? of.place.rate : 0};

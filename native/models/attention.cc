@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "models/autograd.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
@@ -23,6 +24,7 @@ OffsetBias bias_of(const at::Tensor& table, int64_t reach) {
 
 at::Tensor forward_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OffsetBias& bias,
                           const AttentionPlace& place, float* log_sum_exp) {
+  NamedWork work("rkif::attention");
   at::Tensor out = at::empty_like(q);
   AttentionPrefix prefix;
   if (place.prefix_keys.defined()) {
@@ -55,6 +57,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     AttentionKept kept = take<AttentionKept>(context);
+    NamedWork work("rkif::attention");
     at::Tensor dout = gradients[0].contiguous();
     at::Tensor dq = at::empty_like(kept.q);
     at::Tensor dk = at::zeros_like(kept.k);

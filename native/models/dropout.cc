@@ -4,6 +4,7 @@
 
 #include "kernels/residual.h"
 #include "models/autograd.h"
+#include "models/profile.h"
 #include "models/stored.h"
 
 namespace rkif {
@@ -17,6 +18,7 @@ std::vector<DropoutRow> Dropout::keys(int64_t count) const {
 }
 
 void Dropout::apply(const at::Tensor& in, const at::Tensor& out) const {
+  NamedWork work("rkif::dropout");
   dropout_rows(in.size(0), in.size(1), in.const_data_ptr<float>(), keys(in.size(0)).data(), rate,
                out.mutable_data_ptr<float>());
 }
@@ -55,6 +57,7 @@ struct SublayerEnd {
 };
 
 at::Tensor sum_of(const at::Tensor& residual, const at::Tensor& x, const SublayerEnd& end) {
+  NamedWork work("rkif::residual");
   at::Tensor in = x.contiguous(), before = residual.contiguous();
   at::Tensor out = at::empty_like(before);
   end.with_shape(out, [&](const ResidualShape& shape) {
@@ -69,6 +72,7 @@ at::Tensor sum_of(const at::Tensor& residual, const at::Tensor& x, const Sublaye
 
 at::Tensor gradient_of_x(const at::Tensor& gradient, const SublayerEnd& end) {
   if (!end.place.active() && end.type == at::kFloat) return gradient;
+  NamedWork work("rkif::residual");
   at::Tensor in = gradient.contiguous();
   at::Tensor out = at::empty_like(in, in.options().dtype(end.type));
   end.with_shape(in, [&](const ResidualShape& shape) {

@@ -4,11 +4,13 @@
 
 #include "kernels/vocabulary.h"
 #include "models/autograd.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
 
 at::Tensor logits_of(const at::Tensor& states, const at::Tensor& weight) {
+  NamedWork work("rkif::vocabulary");
   at::Tensor in = states.contiguous();
   at::Tensor logits = at::empty({in.size(0), weight.size(0)}, in.options());
   vocabulary_logits(in.size(0), weight.size(0), weight.size(1), in.const_data_ptr<float>(),
@@ -23,6 +25,7 @@ struct HeadFunction : torch::autograd::Function<HeadFunction> {
     return logits_of(states, weight);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    NamedWork work("rkif::vocabulary");
     at::Tensor weight = take<at::Tensor>(context);
     at::Tensor gradient = gradients[0].contiguous();
     at::Tensor to_states = at::empty({gradient.size(0), weight.size(1)}, gradient.options());

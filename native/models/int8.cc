@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/int8.h"
+#include "models/profile.h"
 #include "models/rows.h"
 
 namespace rkif {
@@ -54,6 +55,7 @@ void quantise_all(const at::Tensor& weight, QuantisedRows& result) {
 
 // Rows [begin, begin + count) as bf16.
 at::Tensor widened(const QuantisedRows& weight, int64_t begin, int64_t count, at::Tensor& buffer) {
+  NamedWork work("rkif::widen");
   const int64_t columns = weight.values.size(1);
   const int8_t* from = weight.values.const_data_ptr<int8_t>() + begin * columns;
   auto* to = reinterpret_cast<uint16_t*>(buffer.mutable_data_ptr<at::BFloat16>());

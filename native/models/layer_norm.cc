@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "models/autograd.h"
+#include "models/profile.h"
 #include "models/rows.h"
 
 namespace rkif {
@@ -33,6 +34,7 @@ Moments moments_of(const float* x, int64_t d, float epsilon) {
 
 // Writes every row's moments where `moments` is not null.
 at::Tensor normalised(const at::Tensor& x, const LayerNorm& norm, double epsilon, Moments* moments) {
+  NamedWork work("rkif::norm");
   const int64_t rows = x.size(0), d = x.size(1);
   at::Tensor out = at::empty_like(x);
   const float* from = x.const_data_ptr<float>();
@@ -59,6 +61,7 @@ struct LayerNormKept {
 
 // With r = inverse, n = (x - mean) * r and g' = g * w of the row: dx = r * (g' - mean(g') - n * mean(g' * n)).
 at::Tensor gradient_of_input(const LayerNormKept& kept, const at::Tensor& gradient) {
+  NamedWork work("rkif::norm");
   const int64_t rows = kept.x.size(0), d = kept.x.size(1);
   at::Tensor out = at::empty_like(kept.x);
   const float* x = kept.x.const_data_ptr<float>();
@@ -86,6 +89,7 @@ at::Tensor gradient_of_input(const LayerNormKept& kept, const at::Tensor& gradie
 }
 
 void add_gradients_of_norm(const LayerNormKept& kept, const at::Tensor& gradient) {
+  NamedWork work("rkif::norm");
   const int64_t rows = kept.x.size(0), d = kept.x.size(1);
   const float* x = kept.x.const_data_ptr<float>();
   const float* g = gradient.const_data_ptr<float>();

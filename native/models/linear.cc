@@ -13,6 +13,7 @@
 #include "kernels/low_rank.h"
 #include "models/autograd.h"
 #include "models/int8.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
@@ -55,9 +56,11 @@ class LowRankPath {
   LowRankPath(const LowRankPath&) = delete;
 
   void add_to(const at::Tensor& y, const at::Tensor& x, float* hidden) const {
+    NamedWork work("rkif::low_rank");
     low_rank_forward(x.size(0), layer_, x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), hidden);
   }
   void backward(const float* x, const float* hidden, const at::Tensor& dy, const LowRankGradients& into) const {
+    NamedWork work("rkif::low_rank");
     low_rank_backward(dy.size(0), layer_, x, hidden, dy.const_data_ptr<float>(), into);
   }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "models/autograd.h"
+#include "models/profile.h"
 #include "models/rows.h"
 
 namespace rkif {
@@ -29,6 +30,7 @@ float sum_of_products(const float* x, const float* g, const float* w, int64_t d)
 
 // inverse[i] = 1 / sqrt(mean(x_i^2) + epsilon); may be null.
 at::Tensor normalised(const at::Tensor& x, const at::Tensor& weight, double epsilon, float* inverse) {
+  NamedWork work("rkif::norm");
   int64_t rows = x.size(0), d = x.size(1);
   at::Tensor out = at::empty_like(x);
   const float* from = x.const_data_ptr<float>();
@@ -54,6 +56,7 @@ struct NormKept {
 
 // With r = inverse of the row and g' = g * w: dx = r * g' - x * r^3 * mean(x * g').
 at::Tensor gradient_of_input(const NormKept& kept, const at::Tensor& gradient) {
+  NamedWork work("rkif::norm");
   int64_t rows = kept.x.size(0), d = kept.x.size(1);
   at::Tensor out = at::empty_like(kept.x);
   const float* x = kept.x.const_data_ptr<float>();
@@ -75,6 +78,7 @@ at::Tensor gradient_of_input(const NormKept& kept, const at::Tensor& gradient) {
 }
 
 void add_gradient_of_weight(const NormKept& kept, const at::Tensor& gradient) {
+  NamedWork work("rkif::norm");
   int64_t rows = kept.x.size(0), d = kept.x.size(1);
   const float* x = kept.x.const_data_ptr<float>();
   const float* inverse = kept.inverse.const_data_ptr<float>();

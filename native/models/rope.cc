@@ -10,11 +10,13 @@
 
 #include "kernels/rotate.h"
 #include "models/autograd.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
 
 at::Tensor rotated(const at::Tensor& x, int64_t heads, const RotaryPlaces& places, bool inverse) {
+  NamedWork work("rkif::rotate");
   at::Tensor in = x.contiguous();
   at::Tensor out = at::empty_like(in);
   TORCH_CHECK(in.size(0) == static_cast<int64_t>(places.positions.size()), "rotate: ", in.size(0),

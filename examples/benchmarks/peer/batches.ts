@@ -23,8 +23,8 @@ export interface BatchOptions {
 }
 
 /** Inclusive. */
-type Bounds = readonly [number, number];
-const inputTokens: Bounds = [40, 200];
+export type Bounds = readonly [number, number];
+export const inputTokens: Bounds = [40, 200];
 /** T5's targets, and the last tokens of a decoder's record that are its answer; the end token included. */
 const answerTokens: Bounds = [4, 12];
 /** Below the size of every vocabulary measured. */

@@ -39,7 +39,7 @@ export async function checkpointOf(name: ModelName, say: (line: string) => void)
     const part = `${folder}.${process.pid}.part`;
     const program = join(import.meta.dirname, "../../random-checkpoint.ts");
     await run(process.execPath, [...process.execArgv, program, shape, part]);
-    await writeAdapter(part);
+    await writeAdapter(part, join(part, "adapter"));
     // Last: what stands under the name is whole.
     await rename(part, folder).catch(async (error: unknown) => {
       await rm(part, { recursive: true, force: true });
@@ -49,8 +49,8 @@ export async function checkpointOf(name: ModelName, say: (line: string) => void)
   return { family: published.shape.family, folder, adapter };
 }
 
-/** A as at the start of a run, B not zero but small: so the adapter has a part in every loss and answer that is compared. */
-async function writeAdapter(folder: string): Promise<void> {
+/** An adapter for the checkpoint in a folder. A as at the start of a run, B not zero but small: so the adapter has a part in every loss and answer that is compared. */
+export async function writeAdapter(folder: string, adapter: string): Promise<void> {
   const loaded = await loadModel({
     model: folder,
     trainable: {
@@ -66,7 +66,7 @@ async function writeAdapter(folder: string): Promise<void> {
     for (let i = 0; i < count; i++) values[tensor.offset + i] = 0.02 * (uniform(1, number, i) - 0.5);
   }
   model.parameters.set(values);
-  await saveTrained(loaded, join(folder, "adapter"), { baseName: "random" });
+  await saveTrained(loaded, adapter, { baseName: "random" });
   model.dispose();
 }
 

@@ -7,6 +7,7 @@ import { inBatches } from "../../../lib/evaluation/batches.js";
 import { generateTokens } from "../../../lib/evaluation/generate.js";
 import { loadModel } from "../../../lib/models/trained-model.js";
 import type { Model, Vector } from "../../../lib/native/contract.js";
+import { loadAddon } from "../../../lib/native/load.js";
 import { residentMemory } from "../scale/memory.js";
 import type { Batch } from "./batches.js";
 import {
@@ -16,7 +17,9 @@ import {
   type CheckAnswer,
   type GenerateAnswer,
   type GenerateRequest,
+  type LoadAnswer,
   type LoadRequest,
+  type ProfileAnswer,
   type Request,
   type ScoreRequest,
   type StepAnswer,
@@ -42,13 +45,32 @@ for await (const line of createInterface(process.stdin)) {
 }
 
 async function answerTo(request: Request): Promise<object> {
-  if (request.do === "load") return load(request);
+  switch (request.do) {
+    case "load":
+      return load(request);
+    // Imported where they are asked for: what they need would count in the memory and start of the others.
+    case "run":
+      return (await import("./run-here.js")).runHere(request);
+    case "cycles":
+      return (await import("./run-here.js")).cyclesHere(request);
+    case "method":
+      return (await import("./method-here.js")).methodHere(request);
+    default:
+      return answerLoaded(request);
+  }
+}
+
+type OfLoaded = Exclude<Request, { do: "load" | "run" | "cycles" | "method" }>;
+
+async function answerLoaded(request: OfLoaded): Promise<object> {
   if (loaded === undefined) throw new Error(`${request.do} before load`);
   switch (request.do) {
     case "check":
       return check(loaded, request.batch);
     case "step":
       return step(loaded, request.batch);
+    case "profile":
+      return profile(loaded, request.batches);
     case "generate":
       return answered(loaded, () => generate(loaded!, request));
     case "score":
@@ -58,7 +80,7 @@ async function answerTo(request: Request): Promise<object> {
   }
 }
 
-async function load({ folder, adapter, threads, type }: LoadRequest): Promise<object> {
+async function load({ folder, adapter, threads, type }: LoadRequest): Promise<LoadAnswer> {
   const { model, endTokenIds } = await loadModel({
     ...{ model: folder, adapter, threads, baseType: type },
     trainable: {
@@ -73,7 +95,7 @@ async function load({ folder, adapter, threads, type }: LoadRequest): Promise<ob
     ...{ updates: 0, type, endTokenIds: [...endTokenIds] },
   };
   await model.parameters.read(0, 0);
-  return { trainable: model.parameters.length };
+  return { shapes: model.layout.map(({ shape }) => shape) };
 }
 
 function recordsOf({ inputIds, labels, firstKey }: Batch): TrainingRecord[] {
@@ -114,6 +136,14 @@ async function step(loaded: Loaded, batch: Batch): Promise<StepAnswer> {
     },
   );
   return { loss: lossSum / divisor, seconds: (performance.now() - started) / 1000 };
+}
+
+async function profile(loaded: Loaded, batches: readonly Batch[]): Promise<ProfileAnswer> {
+  const addon = loadAddon();
+  addon.startProfile();
+  let total = 0;
+  for (const batch of batches) total += (await step(loaded, batch)).seconds;
+  return { seconds: total, operators: await addon.endProfile() };
 }
 
 /** As a run evaluates (lib/training/evaluate-learned.ts): in fp32 with the adapter merged, as many tokens at a time. */

@@ -8,6 +8,8 @@ import time
 import traceback
 from pathlib import Path
 
+import method_cycles
+import peer_run
 import peft
 import torch
 import transformers
@@ -117,6 +119,8 @@ def main():
         "generate": peer.generate,
         "loss": peer.first_loss,
         "memory": peer.memory,
+        "run": lambda request: peer_run.run(peer, request),
+        "method": method_cycles.measure,
     }
     for line in sys.stdin:
         request = json.loads(line)

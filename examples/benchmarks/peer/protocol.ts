@@ -1,4 +1,5 @@
 /** What the two sides are asked, one JSON document a line, and what they answer: here.ts and peer.py. */
+import type { OperatorTime } from "../../../lib/native/contract.js";
 import type { Batch } from "./batches.js";
 
 export type Type = "float32" | "bfloat16";
@@ -21,6 +22,12 @@ export interface LoadRequest {
   way: Way;
 }
 
+/** This side's answer. */
+export interface LoadAnswer {
+  /** Of the trainable tensors, in their order. */
+  shapes: number[][];
+}
+
 /** Loss and gradient norm of a batch without dropout; nothing is changed. */
 export interface CheckRequest {
   do: "check";
@@ -39,6 +46,17 @@ export interface StepRequest {
 export interface StepAnswer {
   loss: number;
   seconds: number;
+}
+
+/** Steps with every operator's time; this side only. */
+export interface ProfileRequest {
+  do: "profile";
+  batches: Batch[];
+}
+export interface ProfileAnswer {
+  /** Of all steps together. */
+  seconds: number;
+  operators: OperatorTime[];
 }
 
 /** Answers to prompts, greedily. */
@@ -76,8 +94,107 @@ export interface LossRequest {
   batch: Batch;
 }
 
+/** Recurrent-KIF over all tasks, in a process that has loaded nothing yet. */
+export interface RunRequest extends Omit<LoadRequest, "do"> {
+  do: "run";
+  /** File with the tasks, see made-tasks.ts. */
+  tasks: string;
+  /** This side only: the run's folder. */
+  run: string;
+  epochs: number;
+  batchSize: number;
+  learningRate: number;
+  warmupSteps: number;
+  memoryFraction: number;
+  sourceTokens: number;
+  targetTokens: number;
+  newTokens: number;
+  /** Of the peer only, as in an evaluation. */
+  evaluationBatch: number;
+  /** The paper's; what it leaves open is as the method has it. */
+  method: RunMethod;
+}
+
+export interface RunMethod {
+  innerSteps: number;
+  outerSteps: number;
+  keepFraction: number;
+  importanceDecay: number;
+  uncertaintyDecay: number;
+  outerLearningRate: number;
+}
+
+export interface RunAnswer {
+  /** Seconds from the request on; the parts are within `total`, what is left is loading, tokenizing and writing. */
+  seconds: {
+    total: number;
+    training: number;
+    /** The method's own work. This side measures importance in the optimizer's pass, which counts as training. */
+    method: number;
+    evaluation: number;
+  };
+  /** Optimizer steps of all loops. */
+  steps: number;
+  cycles: number;
+  /** Records kept of every task. */
+  memory: number[];
+  /** Test records that were answered, over all evaluations. */
+  answered: number;
+  /** Mean loss of the first task's first records before anything is learned, without dropout; no time is counted for it. */
+  firstLoss: number;
+  /** Whether every step's loss was finite. */
+  finite: boolean;
+}
+
+/** The method's own work of a cycle on vectors alone, without a model's passes; see method.ts. */
+export interface MethodRequest {
+  do: "method";
+  /** Shapes of the tensors that together are the trainable vector. */
+  shapes: number[][];
+  threads: number;
+  method: RunMethod;
+  /** Learning rates of the steps of a cycle. */
+  rates: { inner: number[]; outer: number[] };
+  /** Folder with parameters and gradients (see method-vectors.ts), and where this side's or the peer's results are written. */
+  folder: string;
+  /** File for the results of the first cycle in that folder; null: none. */
+  results: string | null;
+  /** Cycles to time; one more is made before them. */
+  cycles: number;
+}
+export interface MethodAnswer {
+  /** Median seconds of a cycle's own work. */
+  seconds: number;
+}
+
+/** Cycles of a run when some tasks have been learned; this side only. */
+export interface CyclesRequest extends Omit<LoadRequest, "do" | "way"> {
+  do: "cycles";
+  run: string;
+  batchSize: number;
+  /** Counts of learned tasks, ascending. */
+  learned: number[];
+  /** Cycles to time at each; one more is made before them. */
+  cycles: number;
+}
+export interface CyclesAnswer {
+  /** Seconds of every timed cycle, for each of `learned`. */
+  seconds: number[][];
+  /** Memory records at each. */
+  memory: number[];
+}
+
 export type Request =
-  LoadRequest | CheckRequest | StepRequest | GenerateRequest | ScoreRequest | MemoryRequest;
+  | LoadRequest
+  | CheckRequest
+  | StepRequest
+  | ProfileRequest
+  | GenerateRequest
+  | ScoreRequest
+  | MemoryRequest
+  | RunRequest
+  | MethodRequest
+  | CyclesRequest;
 
 /** As published: r 8, alpha 32, dropout 0.05, on queries and values. */
 export const lora = { r: 8, alpha: 32, dropout: 0.05 } as const;

@@ -5,7 +5,7 @@ import { alternate, batchOf, openHere, openPeer, type Setting } from "./setting.
 import type { Side } from "./side.js";
 
 /** Largest relative differences allowed. In bfloat16 the two round in different places: the weights of a layer, or also its products. */
-const tolerances: Record<Type, CheckAnswer> = {
+export const tolerances: Record<Type, CheckAnswer> = {
   float32: { loss: 1e-4, gradNorm: 1e-3 },
   bfloat16: { loss: 1e-2, gradNorm: 0.1 },
 };

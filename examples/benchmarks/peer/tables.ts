@@ -2,9 +2,13 @@
 import { renderTable } from "../../../lib/report/table.js";
 import type { ModelName } from "./checkpoints.js";
 import { perRecord, type EvaluationResult } from "./evaluation.js";
+import type { CyclesResult } from "./cycles.js";
 import type { MemoryResult, Peaks } from "./memory.js";
-import type { Type, Way } from "./protocol.js";
-import { median, type Ratio } from "./ratios.js";
+import type { MethodResults } from "./method.js";
+import type { RunAnswer, Type, Way } from "./protocol.js";
+import { median, pairedRatio, type Ratio } from "./ratios.js";
+import type { ProfileResult } from "./profile.js";
+import type { RunResult } from "./run.js";
 import type { StartupResult } from "./startup.js";
 import type { StepResult } from "./step.js";
 import { describeWay, type Trial } from "./ways.js";
@@ -19,6 +23,10 @@ export interface Measured {
   evaluation?: EvaluationResult;
   memory?: MemoryResult;
   startup?: StartupResult;
+  profile?: ProfileResult;
+  method?: MethodResults;
+  run?: RunResult;
+  cycles?: CyclesResult;
 }
 
 /** "2.51 (2.40-2.63)": the median, the least and the most over the rounds. */
@@ -55,6 +63,22 @@ export function stepTable(results: readonly Measured[]): string {
           step.agreement.lossDifference.toExponential(1),
         ],
       ]
+    );
+  });
+}
+
+export function profileTable(results: readonly Measured[]): string {
+  const head = ["a training step's time here", "ms", "share"];
+  return table(head, results, (measured) => {
+    const { profile } = measured;
+    return (
+      profile &&
+      Object.entries(profile.kinds)
+        .sort(([, a], [, b]) => b - a)
+        .map(([kind, seconds]) => [
+          ...[`${label(measured)}, ${kind}`, (1000 * seconds).toFixed(1)],
+          `${((100 * seconds) / profile.seconds).toFixed(1)} %`,
+        ])
     );
   });
 }
@@ -106,4 +130,72 @@ export function startupTable(results: readonly Measured[]): string {
       ]
     );
   });
+}
+
+export function methodTable(results: readonly Measured[]): string {
+  const head = [
+    "method's own work in a cycle",
+    "here, ms",
+    "peer, ms",
+    "ratio",
+    "of a cycle",
+    "peer's share",
+  ];
+  return table(head, results, (measured) =>
+    measured.method?.sizes.map(({ elements, here, peer, ratio }, i) => {
+      const { cycle } = measured.method!;
+      // The long vector is not this model's: there is no cycle that it is a share of.
+      const share = (seconds: number, of: number): string =>
+        i === 0 ? `${((100 * seconds) / of).toFixed(3)} %` : "-";
+      return [
+        `${label(measured)}, ${(elements / 1e6).toFixed(2)} M elements`,
+        ...[here, peer].map((seconds) => (1000 * median(seconds)).toFixed(2)),
+        ...[formatRatio(ratio), share(median(here), cycle.here), share(median(peer), cycle.peer)],
+      ];
+    }),
+  );
+}
+
+export function runTable(results: readonly Measured[]): string {
+  const head = ["whole run", "here, s", "peer, s", "ratio", "steps", "cycles", "loss differs by"];
+  return table(head, results, (measured) => {
+    const { run } = measured;
+    if (run === undefined) return undefined;
+    const row = (what: string, part: (answer: RunAnswer) => number, rest: string[]): string[] => {
+      const [here, peer] = [run.here.map(part), run.peer.map(part)];
+      return [
+        `${label(measured)}, ${what}`,
+        ...[here, peer].map((seconds) => median(seconds).toFixed(2)),
+        formatRatio(pairedRatio(peer, here)),
+        ...rest,
+      ];
+    };
+    const none = ["", "", ""];
+    const { steps, cycles } = run.here[0]!;
+    const did = [String(steps), String(cycles), run.lossDifference.toExponential(1)];
+    return [
+      row("end to end", ({ seconds }) => seconds.total, did),
+      row("training", ({ seconds }) => seconds.training, none),
+      row("method", ({ seconds }) => seconds.method, none),
+      row("evaluation", ({ seconds }) => seconds.evaluation, none),
+      row("loading and the rest", otherSeconds, none),
+    ];
+  });
+}
+
+function otherSeconds({ seconds: { total, training, method, evaluation } }: RunAnswer): number {
+  return total - training - method - evaluation;
+}
+
+export function cyclesTable(results: readonly Measured[]): string {
+  const head = ["cycle after learned tasks", "tasks", "memory records", "s", "to the first"];
+  return table(head, results, (measured) =>
+    measured.cycles?.learned.map((count, i) => {
+      const { seconds, memory, toFirst } = measured.cycles!;
+      return [
+        ...[label(measured), String(count), String(memory[i]), median(seconds[i]!).toFixed(3)],
+        toFirst[i]!.toFixed(3),
+      ];
+    }),
+  );
 }
