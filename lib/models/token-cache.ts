@@ -7,6 +7,10 @@ import { parseSize } from "./size.js";
 /** Begins every entry; another form of entries gets another one. */
 const magic = Buffer.from("rkiftok1");
 const headerBytes = magic.length + 32;
+const partEnding = ".part";
+/** Milliseconds after which nobody is still writing a part. */
+const partLifetime = 3_600_000;
+const isOurs = (name: string): boolean => /^[0-9a-f]+\.tokens(\.[0-9a-f]{8}\.part)?$/.test(name);
 
 export interface TokenCacheOptions {
   /** Bytes that the entries may take together; those used longest ago go. */
@@ -40,12 +44,12 @@ export class TokenCache {
    * @param key - a hexadecimal digest
    */
   async get(key: string, make: () => Promise<Int32Array[]>): Promise<Int32Array[]> {
-    let ids = this.#underway.get(key);
-    if (!ids) {
-      ids = this.#readOrMake(key, make).finally(() => this.#underway.delete(key));
-      this.#underway.set(key, ids);
-    }
-    return ids;
+    // Where the other one failed or was stopped, this one tries for itself.
+    const others = await this.#underway.get(key)?.catch(() => undefined);
+    if (others) return [...others];
+    const ids = this.#readOrMake(key, make).finally(() => this.#underway.delete(key));
+    this.#underway.set(key, ids);
+    return [...(await ids)];
   }
 
   async #readOrMake(key: string, make: () => Promise<Int32Array[]>): Promise<Int32Array[]> {
@@ -53,18 +57,17 @@ export class TokenCache {
     const kept = await read(file, key);
     if (kept) return kept;
     const ids = await make();
-    await this.#write(file, toEntry(key, ids));
+    await this.#write(file, key, ids);
     return ids;
   }
 
-  async #write(file: string, entry: Buffer): Promise<void> {
-    if (!this.#writes || entry.length > this.#limit) return;
+  async #write(file: string, key: string, ids: readonly Int32Array[]): Promise<void> {
+    if (!this.#writes || entryBytes(ids) > this.#limit) return;
     const part = `${file}.${randomBytes(4).toString("hex")}.part`;
     try {
       await mkdir(this.folder, { recursive: true });
-      await writeFile(part, entry);
+      await writeFile(part, toEntry(key, ids));
       await rename(part, file);
-      await this.#makeRoom();
     } catch (error) {
       await rm(part, { force: true }).catch(() => undefined);
       this.#writes = false;
@@ -72,13 +75,16 @@ export class TokenCache {
         `${this.folder}: tokens cannot be kept there (${(error as Error).message}); texts are tokenized anew each time. ` +
           `Point the cache elsewhere (export XDG_CACHE_HOME=/path), or switch it off (tokenCache: null)`,
       );
+      return;
     }
+    // What cannot be removed now is tried again with the next entry.
+    await this.#makeRoom().catch(() => undefined);
   }
 
-  /** Removes what was used longest ago until the rest fits; parts left by processes that died are among it. */
+  /** Removes what was used longest ago until the rest fits, and parts left by processes that died. Other files are nobody's business. */
   async #makeRoom(): Promise<void> {
     const entries = await Promise.all(
-      (await readdir(this.folder)).map(async (name) => {
+      (await readdir(this.folder)).filter(isOurs).map(async (name) => {
         const file = join(this.folder, name);
         // Gone: another process made room.
         const found = await stat(file).catch(() => undefined);
@@ -86,7 +92,11 @@ export class TokenCache {
       }),
     );
     let total = 0;
-    for (const { file, size } of entries.sort((a, b) => b.used - a.used)) {
+    for (const { file, size, used } of entries.sort((a, b) => b.used - a.used)) {
+      if (file.endsWith(partEnding)) {
+        if (Date.now() - used > partLifetime) await rm(file, { force: true });
+        continue;
+      }
       total += size;
       if (total > this.#limit) await rm(file, { force: true });
     }
@@ -107,6 +117,10 @@ export function userTokenCache(
     limit: parseSize(size, "tokenCache"),
     onWarning,
   });
+}
+
+function entryBytes(ids: readonly Int32Array[]): number {
+  return headerBytes + 4 * ids.reduce((words, { length }) => words + 1 + length, 1);
 }
 
 function toEntry(key: string, ids: readonly Int32Array[]): Buffer {

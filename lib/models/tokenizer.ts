@@ -11,7 +11,7 @@ export interface EncodeOptions {
   /** Put the tokens around the text that the file's template names (T5: the end token). Default true. */
   specialTokens?: boolean;
   /** Stops within some {@link textsPerCall} texts. */
-  abort?: AbortFlag | undefined;
+  abort?: Pick<AbortFlag, "aborted"> | undefined;
 }
 
 /** Roles of special tokens, as tokenizer_config.json and special_tokens_map.json name them. */
@@ -119,14 +119,15 @@ export class Tokenizer {
     if (!this.#cache || characters < fewCharacters) return this.#encode(texts, specialTokens, abort);
     const { tokens, fileDigest } = this.#cache;
     // The texts are all that templates and settings of formats come to.
-    const key = sha256(JSON.stringify([libraryVersion, fileDigest, specialTokens, texts]));
-    return tokens.get(key, () => this.#encode(texts, specialTokens, abort));
+    const key = createHash("sha256").update(JSON.stringify([libraryVersion, fileDigest, specialTokens]));
+    for (const text of texts) key.update(`\n${text.length}\n`).update(text);
+    return tokens.get(key.digest("hex"), () => this.#encode(texts, specialTokens, abort));
   }
 
   async #encode(
     texts: readonly string[],
     specialTokens: boolean,
-    abort: AbortFlag | undefined,
+    abort: Pick<AbortFlag, "aborted"> | undefined,
   ): Promise<Int32Array[]> {
     const ids: Int32Array[] = [];
     for (let start = 0; start < texts.length; start += textsPerCall) {

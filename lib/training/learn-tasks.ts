@@ -35,6 +35,7 @@ export async function learnTasks(
   } catch (error) {
     // What was saved last may be many steps old. Other errors may have struck in the middle of a step: there, the run goes back to
     // that. Restoring also makes the task's vectors ready for another call.
+    learning.stopAhead();
     if (stopsBetweenSteps(error) && run.store.counters.current !== null) await learning.save();
     await run.store.restore();
     throw isAborted(error) ? stopped(error) : error;
@@ -56,6 +57,7 @@ class TaskLearning {
   readonly #next: TaskData | undefined;
   /** The next task's tokenization, once it has begun. */
   ahead: Promise<void> | undefined;
+  #aheadStopped = false;
   #training: TaskRun | undefined;
   #stepsSinceSave = 0;
 
@@ -87,12 +89,26 @@ class TaskLearning {
       }
       store.clock("trainSeconds");
       if (this.#next && config.tokenCache !== null)
-        this.ahead = tokenizeAhead(this.#run, this.#next, this.#abort);
+        this.ahead = tokenizeAhead(this.#run, this.#next, this.#aheadAbort());
       await this.#train(encoded.records, tasks, current);
       await this.#keep(current);
     }
     store.clock("evaluateSeconds");
     await this.#evaluateAfter(tasks);
+  }
+
+  /** Nobody waits for the next task any more. */
+  stopAhead(): void {
+    this.#aheadStopped = true;
+  }
+
+  #aheadAbort(): Pick<AbortFlag, "aborted"> {
+    const stopped = (): boolean => this.#aheadStopped || this.#abort.aborted;
+    return {
+      get aborted() {
+        return stopped();
+      },
+    };
   }
 
   /** Saves where the run stands. */

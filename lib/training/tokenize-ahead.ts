@@ -10,7 +10,7 @@ import type { AbortFlag } from "../native/contract.js";
 export async function tokenizeAhead(
   { loaded, config }: { loaded: FormatModel; config: FormatOptions },
   { train, test }: Pick<TaskData, "train" | "test">,
-  abort: AbortFlag,
+  abort: Pick<AbortFlag, "aborted">,
 ): Promise<void> {
   const { prefix, suffix, special, file } = loaded.tokenizer;
   const tokenizer: FormatModel["tokenizer"] = {

@@ -1,7 +1,8 @@
 #include "kernels/activation.h"
 #include "kernels/exponential.h"
-#include "kernels/fused.h"
 #include "kernels/masked_rows.h"
+// The last one.
+#include "kernels/fused.h"
 
 namespace rkif {
 namespace {

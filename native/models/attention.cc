@@ -50,8 +50,10 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     at::Tensor bias = table ? values_of(*table) : at::Tensor();
     at::Tensor log_sum_exp = at::empty({place.heads, q.size(0)}, q.options());
     at::Tensor out = forward_values(q, k, v, bias_of(bias, reach), place, log_sum_exp.mutable_data_ptr<float>());
-    keep(context,
-         AttentionKept{values_of(q), values_of(k), values_of(v), values_of(out), log_sum_exp, bias, reach, place});
+    AttentionKept kept{values_of(q), values_of(k), values_of(v), values_of(out), log_sum_exp, bias, reach, place};
+    // There are no gradients through prefixes.
+    kept.place.prefix_keys = kept.place.prefix_values = at::Tensor();
+    keep(context, std::move(kept));
     return out;
   }
 

@@ -16,6 +16,7 @@ struct Kept {
   KeyValueStore prompt_keys;
   AnswerKeys answers;
   DecoderPass pass;
+  int64_t longest = 0;  // text so far, of any row
 };
 
 // What one call computes: the last token of every row that grows, then the prompts of those that enter.
@@ -55,6 +56,7 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
                                           AnswerKeys(layers, room.slots, options.max_new_tokens, width),
                                           {}});
   kept->pass.abort = options.abort;
+  kept->longest = kept->prompts.longest;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
     Tokens tokens;
     DecoderInput input;
@@ -73,7 +75,9 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
       tokens.add_entering(row, options.input_ids.data() + kept->prompts.starts[row.prompt]);
     }
     input.ids = index_tensor(tokens.ids);
-    input.places = rope_.places(std::move(tokens.positions), tokens.longest);
+    // Never shorter than before: where the rotation depends on the longest text, keys and later queries have to agree.
+    kept->longest = std::max(kept->longest, tokens.longest);
+    input.places = rope_.places(std::move(tokens.positions), kept->longest);
     input.spans = std::make_shared<std::vector<AttentionSpan>>(std::move(tokens.spans));
     at::Tensor states = stack_.run(input, embedding_, kept->pass);
     return head(entering.empty() ? states : at::index_select(states, 0, index_tensor(tokens.last)));

@@ -202,10 +202,13 @@ void Linear::merge() {
   at::Tensor merged = at::addmm(weight.to(at::kFloat), b, a, 1, scale);
   if (has_frozen()) merged.addmm_(frozen_b, frozen_a, 1, scale);
   merged = merged.to(weight.scalar_type());
+  // Nothing is changed before all of it is there.
+  std::unique_ptr<const Prepacked> merged_prepacked;
+  if (prepacked_) merged_prepacked = std::make_unique<const Prepacked>(merged);
   original_ = std::move(weight);
   weight = std::move(merged);
   original_prepacked_ = std::move(prepacked_);
-  if (original_prepacked_) prepacked_ = std::make_unique<const Prepacked>(weight);
+  prepacked_ = std::move(merged_prepacked);
 }
 
 void Linear::unmerge() {

@@ -57,10 +57,13 @@ at::Tensor Prepacked::times_transposed(const at::Tensor& x) const { return produ
 
 at::Tensor Prepacked::times(const at::Tensor& y) const {
   // From the other layout, which holds the same bits: the weight's own pages may have been given back.
-  std::call_once(backward_made_, [&] {
-    at::NoGradGuard no_grad;
-    backward_ = packed(forward_.to_dense().t().contiguous());
-  });
+  {
+    const std::lock_guard<std::mutex> lock(making_);
+    if (!backward_.defined()) {
+      at::NoGradGuard no_grad;
+      backward_ = packed(forward_.to_dense().t().contiguous());
+    }
+  }
   return product_with(y, backward_);
 }
 

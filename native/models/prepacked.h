@@ -25,7 +25,7 @@ class Prepacked {
   at::Tensor forward_;
   // Made where it is needed first: an evaluation never does.
   mutable at::Tensor backward_;
-  mutable std::once_flag backward_made_;
+  mutable std::mutex making_;
 };
 
 }  // namespace rkif

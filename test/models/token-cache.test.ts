@@ -96,13 +96,17 @@ describe("TokenCache", () => {
     await ago("a", 300);
     await ago("b", 200);
     await ago("c", 100);
-    await writeFile(join(folder, "left.part"), new Uint8Array(10));
-    await utimes(join(folder, "left.part"), 0, 0);
+    // Of a process that died; of one that is writing; and what is not the cache's.
+    const part = `${key("f")}.tokens.0123abcd.part`;
+    const fresh = `${key("f")}.tokens.0123abce.part`;
+    for (const name of [part, fresh, "notes"]) await writeFile(join(folder, name), new Uint8Array(2000));
+    for (const name of [part, "notes"]) await utimes(join(folder, name), 0, 0);
     await cache.get(key("a"), async () => []); // used now
     await cache.get(key("d"), async () => ids);
-    expect(await readdir(folder)).to.have.members(["a", "c", "d"].map((digit) => `${key(digit)}.tokens`));
+    const left = [...["a", "c", "d"].map((digit) => `${key(digit)}.tokens`), fresh, "notes"];
+    expect(await readdir(folder)).to.have.members(left);
     await cache.get(key("e"), async () => [new Int32Array(400)]);
-    expect(await readdir(folder)).to.have.length(3);
+    expect(await readdir(folder)).to.have.members(left);
     expect((await stat(join(folder, `${key("d")}.tokens`))).size).to.equal(448);
   });
 

@@ -35,7 +35,9 @@ export async function methodHere(request: MethodRequest): Promise<MethodAnswer> 
     learn(model, { ...request, cycles: cycles + 1 }, ended),
   );
   const without = await timesOf(cycles, (ended) => onlySteps(model, request, ended));
-  return { seconds: median(withMethod) - median(without) };
+  const seconds = median(withMethod) - median(without);
+  if (seconds > 0) return { seconds };
+  throw new Error(`the method's work in a cycle is lost in the noise of ${cycles} cycles; ask for more elements`);
 }
 
 /** Seconds of each cycle but the first. */

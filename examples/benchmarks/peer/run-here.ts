@@ -83,6 +83,8 @@ async function openLearner(wanted: Wanted, watch: CycleWatch): Promise<Learner> 
       ...(learningRate === undefined ? {} : { learningRate, warmupSteps, sourceTokens, targetTokens }),
       // As published: only tasks that have been seen are evaluated.
       measureForwardTransfer: false,
+      // The peer tokenizes in every run.
+      tokenCache: null,
     },
     { onEvent: (event) => watch.on(event) },
   );
