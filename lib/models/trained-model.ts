@@ -32,6 +32,8 @@ export interface LoadModelOptions {
   copyWeights?: boolean;
   /** As {@link ModelOptions.prepack}. Default: where the weights are many enough to gain by it and few enough to fit. */
   prepack?: boolean;
+  /** As {@link ModelOptions.gradientCheckpointing}. Default false. */
+  gradientCheckpointing?: boolean;
   /** Bytes that the weights may take in memory; absent: no limit. */
   memory?: number;
   /** Threads of one operation, for the whole process; null or absent: one for a small model, libtorch's choice for others. */
@@ -108,6 +110,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
     skip,
     baseType,
     copyWeights: options.copyWeights ?? false,
+    gradientCheckpointing: options.gradientCheckpointing ?? false,
     prepack: options.prepack ?? prepackFits(config, { baseType, room: options.memory ?? usualRoom(), full }),
     trainable: modules,
     ...(options.baseDropout === undefined ? {} : { baseDropout: options.baseDropout }),

@@ -307,6 +307,11 @@ export type ModelOptions = ModelFamily & {
    * layers' memory. Without effect where libtorch or the CPU has no such layout. Default false.
    */
   prepack?: boolean;
+  /**
+   * In training, layers keep their inputs only and are computed again in the backward pass (Chen et al., arXiv 1604.06174): activations take
+   * about as much memory as one layer's, for a third more time. Gradients differ by rounding at most. Default false.
+   */
+  gradientCheckpointing?: boolean;
 };
 
 /**

@@ -4,11 +4,13 @@ import type { LearnerOptions } from "./options.js";
 
 /** What a model is loaded with, but for what trains. */
 export function loadOptions(
-  config: Pick<LearnerOptions, "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads">,
+  config: Pick<LearnerOptions, "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads"> &
+    Partial<Pick<LearnerOptions, "gradientCheckpointing">>,
 ): Omit<LoadModelOptions, "trainable"> {
-  const { model, baseType, copyWeights, adapter, memory, threads } = config;
+  const { model, baseType, copyWeights, adapter, memory, threads, gradientCheckpointing } = config;
   return {
     ...{ model, baseType, copyWeights, threads },
+    ...(gradientCheckpointing === undefined ? {} : { gradientCheckpointing }),
     ...(adapter === null ? {} : { adapter }),
     ...(memory === null ? {} : { memory: parseSize(memory, "memory") }),
   };

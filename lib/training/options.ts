@@ -13,6 +13,10 @@ export const modelOptions = z.object({
     .default("float32")
     .describe("type of the frozen base weights in memory; int8 is quantised at load"),
   copyWeights: z.boolean().default(false).describe("read the weights at load instead of mapping the files"),
+  gradientCheckpointing: z
+    .boolean()
+    .default(false)
+    .describe("compute layers again in the backward pass: less memory for more time"),
   trainable: z.enum(["lora", "full"]).default("lora").describe("what trains: an adapter, or every weight"),
   loraRank: count.default(8).describe("rank of the adapter (r)"),
   loraAlpha: z.number().positive().default(32).describe("the adapter's scale is alpha / rank"),

@@ -25,6 +25,8 @@ ModelOptions model_options(const Argument& options) {
   result.base_type = base_type(options["baseType"]);
   if (!options["baseDropout"].missing()) result.base_dropout = options["baseDropout"].rate();
   if (!options["prepack"].missing()) result.prepack = options["prepack"].boolean();
+  Argument checkpointing = options["gradientCheckpointing"];
+  if (!checkpointing.missing()) result.gradient_checkpointing = checkpointing.boolean();
   Argument trainable = options["trainable"];
   std::string kind = trainable["kind"].string();
   if (kind == "full") {

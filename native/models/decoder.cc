@@ -104,6 +104,7 @@ at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options)
   Sequences inputs(batch.input_lengths);
   DecoderPass pass;
   pass.abort = options.abort;
+  pass.checkpointing = checkpointing();
   if (options.dropout) {
     pass.attention_rate = base_rate(config_.attention_dropout);
     pass.adapter_rate = adapter_rate();

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "models/checkpointed.h"
 #include "models/embedding.h"
 #include "models/norm.h"
 
@@ -105,11 +106,14 @@ at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderPass& pa
 at::Tensor DecoderStack::run(const DecoderInput& input, const at::Tensor& embedding, const DecoderPass& pass) const {
   at::Tensor x = embed(input.ids, embedding);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    const Block& block = blocks_[layer];
-    at::Tensor mixed = attention(rms_norm(x, block.input_norm, config_.norm_epsilon), input, pass, layer);
-    x = add_dropped(x, mixed, {}, pass.abort);
-    at::Tensor out = feed_forward(rms_norm(x, block.feed_forward_norm, config_.norm_epsilon), pass, layer);
-    x = add_dropped(x, out, {}, pass.abort);
+    auto block = [=, this](const PartInputs& inputs) {
+      const Block& weights = blocks_[layer];
+      at::Tensor mixed = attention(rms_norm(inputs[0], weights.input_norm, config_.norm_epsilon), input, pass, layer);
+      at::Tensor middle = add_dropped(inputs[0], mixed, {}, pass.abort);
+      at::Tensor out = feed_forward(rms_norm(middle, weights.feed_forward_norm, config_.norm_epsilon), pass, layer);
+      return add_dropped(middle, out, {}, pass.abort);
+    };
+    x = checkpointed(pass.checkpointing, block, {x});
   }
   return rms_norm(x, final_norm_, config_.norm_epsilon);
 }

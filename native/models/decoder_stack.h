@@ -21,6 +21,7 @@ struct DecoderPass {
   double adapter_rate = 0;
   DropoutCounters counters;
   AbortFlag abort;
+  bool checkpointing = false;  // see checkpointed.h
   std::shared_ptr<const RowPlaces> rows;
 };
 

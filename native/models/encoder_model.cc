@@ -79,6 +79,7 @@ at::Tensor Encoder::unit_vectors(const std::vector<int32_t>& ids, const std::vec
   const Sequences texts(lengths);
   EncoderPass pass;
   pass.abort = options.abort;
+  pass.checkpointing = checkpointing();
   if (options.dropout) {
     pass.hidden_rate = base_rate(config_.hidden_dropout);
     pass.attention_rate = base_rate(config_.attention_dropout);

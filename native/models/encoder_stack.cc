@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "models/checkpointed.h"
 #include "models/embedding.h"
 
 namespace rkif {
@@ -125,11 +126,17 @@ at::Tensor EncoderStack::run(const at::Tensor& ids, const Sequences& texts, cons
   const Spans spans = attention_spans(texts, texts, {}, keys);
   at::Tensor x = embedded(ids, texts, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    const Block& block = blocks_[layer];
-    Dropout after_attention = attention_output ? place(pass, layer, kAttentionOutput) : Dropout{};
-    x = norm(add_dropped(x, attention(x, spans, pass, layer), after_attention, pass.abort), block.attention_norm);
-    Dropout after_feed_forward = place(pass, layer, kFeedForwardOutput);
-    x = norm(add_dropped(x, feed_forward(x, pass, layer), after_feed_forward, pass.abort), block.output_norm);
+    auto block = [=, this](const PartInputs& inputs) {
+      const Block& weights = blocks_[layer];
+      const at::Tensor& before = inputs[0];
+      Dropout after_attention = attention_output ? place(pass, layer, kAttentionOutput) : Dropout{};
+      at::Tensor middle = norm(add_dropped(before, attention(before, spans, pass, layer), after_attention, pass.abort),
+                               weights.attention_norm);
+      Dropout after_feed_forward = place(pass, layer, kFeedForwardOutput);
+      return norm(add_dropped(middle, feed_forward(middle, pass, layer), after_feed_forward, pass.abort),
+                  weights.output_norm);
+    };
+    x = checkpointed(pass.checkpointing, block, {x});
   }
   return x;
 }

@@ -22,6 +22,7 @@ struct EncoderPass {
   double adapter_rate = 0;
   DropoutCounters counters;
   AbortFlag abort;
+  bool checkpointing = false;  // see checkpointed.h
   std::shared_ptr<const RowPlaces> rows;
 };
 

@@ -122,6 +122,7 @@ at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options) cons
   Sequences inputs(batch.input_lengths), targets(batch.label_lengths);
   T5Pass pass;
   pass.abort = options.abort;
+  pass.checkpointing = checkpointing();
   if (options.dropout) {
     pass.rate = base_rate(config_.dropout_rate);
     pass.adapter_rate = adapter_rate();

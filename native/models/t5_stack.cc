@@ -147,33 +147,46 @@ at::Tensor T5Stack::encode(const at::Tensor& ids, const Sequences& sequences, co
   AttentionBias shared_bias = bias(sequences.longest);
   at::Tensor x = embedded(ids, embedding, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    at::Tensor in = rms_norm(x, blocks_[layer].self_norm, config_.layer_norm_epsilon);
-    at::Tensor out = attention(in, key_values(in, pass, layer, false), shared_bias, spans, pass, layer, false);
-    x = add_dropped(x, out, place(pass, layer, kSelfOutput), pass.abort);
-    x = feed_forward(x, pass, layer);
+    auto block = [=, this](const PartInputs& inputs) {
+      const AttentionBias own_bias{inputs[2], shared_bias.reach};
+      at::Tensor in = rms_norm(inputs[0], blocks_[layer].self_norm, config_.layer_norm_epsilon);
+      at::Tensor out = attention(in, key_values(in, pass, layer, false), own_bias, spans, pass, layer, false);
+      return feed_forward(add_dropped(inputs[0], out, place(pass, layer, kSelfOutput), pass.abort), pass, layer);
+    };
+    x = checkpointed(pass.checkpointing, block, {x, {}, shared_bias.table});
   }
   return finished(x, pass);
+}
+
+at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const KeyValues& cross,
+                                  const T5Pass& pass, size_t layer) const {
+  const auto& [before, states, table] = inputs;
+  const Block& block = blocks_[layer];
+  at::Tensor in = rms_norm(before, block.self_norm, config_.layer_norm_epsilon);
+  KeyValues self = key_values(in, pass, layer, false);
+  if (input.answers) {
+    input.answers->write(layer, self, input.answer_runs);
+    self = input.answers->layers()[layer];
+  }
+  at::Tensor out = attention(in, self, {table, input.bias.reach}, input.self, pass, layer, false);
+  at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
+
+  in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
+  out = attention(in, cross.keys.defined() ? cross : key_values(states, pass, layer, true), {}, input.cross, pass,
+                  layer, true);
+  x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
+  return feed_forward(x, pass, layer);
 }
 
 at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
                            const at::Tensor& embedding, const T5Pass& pass) const {
   at::Tensor x = embedded(input.ids, embedding, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    const Block& block = blocks_[layer];
-    at::Tensor in = rms_norm(x, block.self_norm, config_.layer_norm_epsilon);
-    KeyValues self = key_values(in, pass, layer, false);
-    if (input.answers) {
-      input.answers->write(layer, self, input.answer_runs);
-      self = input.answers->layers()[layer];
-    }
-    at::Tensor out = attention(in, self, input.bias, input.self, pass, layer, false);
-    x = add_dropped(x, out, place(pass, layer, kSelfOutput), pass.abort);
-
-    in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
-    out = attention(in, cross.empty() ? key_values(states, pass, layer, true) : cross[layer], {}, input.cross, pass,
-                    layer, true);
-    x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
-    x = feed_forward(x, pass, layer);
+    // By value: the backward pass may call it when this function has returned.
+    auto block = [=, this, own = cross.empty() ? KeyValues{} : cross[layer]](const PartInputs& inputs) {
+      return decoder_block(inputs, input, own, pass, layer);
+    };
+    x = checkpointed(pass.checkpointing, block, {x, states, input.bias.table});
   }
   return finished(x, pass);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/attention.h"
+#include "models/checkpointed.h"
 #include "models/key_value_cache.h"
 #include "models/parameters.h"
 #include "models/relative_bias.h"
@@ -21,6 +22,7 @@ struct T5Pass {
   double adapter_rate = 0;
   DropoutCounters counters;
   AbortFlag abort;
+  bool checkpointing = false;  // see checkpointed.h
   std::shared_ptr<const RowPlaces> encoder_rows;
   std::shared_ptr<const RowPlaces> decoder_rows;
 };
@@ -74,6 +76,9 @@ class T5Stack {
   KeyValues key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const;
   at::Tensor attention(const at::Tensor& x, const KeyValues& keys, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;
+  // A layer of the decoder; `inputs`: its states, the encoder's, the table of the bias.
+  at::Tensor decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const KeyValues& cross,
+                           const T5Pass& pass, size_t layer) const;
   at::Tensor feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const;
 
   const T5Config config_;

@@ -26,6 +26,7 @@ class TrainableModel : public Model {
   virtual LossReport accumulate_batch(const Batch& batch, const AccumulateOptions& options) = 0;
   // The rate of dropout in place of the configuration's, where the options give one.
   double base_rate(double of_config) const { return options_.base_dropout < 0 ? of_config : options_.base_dropout; }
+  bool checkpointing() const { return options_.gradient_checkpointing; }
   double adapter_rate() const { return options_.full ? 0 : options_.adapter_dropout; }
 
   ModelOptions options_;

@@ -136,6 +136,14 @@ TEST("decoder training: loss and gradients do not depend on how records are batc
   check_batching(*model_of(biased_decoder(), full), decoder_batch());
 }
 
+TEST("decoder: gradient checkpointing computes the same") {
+  ModelOptions full;
+  full.full = true;
+  for (const ModelOptions& options : {decoder_lora(), full}) {
+    check_checkpointing([](const ModelOptions& o) { return model_of(small_decoder(), o); }, options, decoder_batch());
+  }
+}
+
 TEST("decoder training: derivatives of every adapter tensor, dropout on") {
   ModelOptions all = decoder_lora({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"});
   CHECK_EQUAL(all.adapter.size(), 14u);

@@ -1,6 +1,7 @@
 #include "models_training_checks.h"
 
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 
@@ -86,6 +87,33 @@ void check_derivatives(Model& model, const Batch& batch) {
            tensor.name + ": derivative " + std::to_string(expected) + ", by differences " + std::to_string(measured));
     }
   }
+}
+
+void check_checkpointing(const std::function<std::unique_ptr<Model>(const ModelOptions&)>& make, ModelOptions options,
+                         const Batch& batch) {
+  std::unique_ptr<Model> plain = make(options);
+  options.gradient_checkpointing = true;
+  std::unique_ptr<Model> model = make(options);
+  auto with_sums = [&](Model& of) {
+    AccumulateOptions accumulate = with_dropout();
+    if (!options.full) {
+      int64_t rows = 0;
+      for (const TensorLayout& tensor : of.layout()) rows += tensor.shape[0];
+      accumulate.output_sums = at::zeros({rows}, at::kFloat);
+    }
+    Result result = run(of, {batch}, accumulate);
+    if (!options.full) {
+      for (float sum : values(accumulate.output_sums)) result.gradients.push_back(sum);
+    }
+    return result;
+  };
+  Result expected = with_sums(*plain), found = with_sums(*model);
+  CHECK_EQUAL(found.report.loss_sum, expected.report.loss_sum);
+  CHECK_NEAR(relative_difference(found.gradients, expected.gradients), 0, 1e-6);
+  CHECK(with_sums(*model).gradients == found.gradients);
+  // Nothing is kept back by an evaluation or an aborted pass.
+  const std::vector<double> losses = model->loss(batch, nullptr);
+  CHECK(losses == plain->loss(batch, nullptr));
 }
 
 }  // namespace rkif::test
