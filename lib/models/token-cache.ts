@@ -45,7 +45,8 @@ export class TokenCache {
    */
   async get(key: string, make: () => Promise<Int32Array[]>): Promise<Int32Array[]> {
     // Where the other one failed or was stopped, this one tries for itself.
-    const others = await this.#underway.get(key)?.catch(() => undefined);
+    const underway = this.#underway.get(key);
+    const others = underway && (await underway.catch(() => undefined));
     if (others) return [...others];
     const ids = this.#readOrMake(key, make).finally(() => this.#underway.delete(key));
     this.#underway.set(key, ids);

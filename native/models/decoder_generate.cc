@@ -16,7 +16,7 @@ struct Kept {
   KeyValueStore prompt_keys;
   AnswerKeys answers;
   DecoderPass pass;
-  int64_t longest = 0;  // text so far, of any row
+  int64_t longest = 0;
 };
 
 // What one call computes: the last token of every row that grows, then the prompts of those that enter.
@@ -24,7 +24,6 @@ struct Tokens {
   std::vector<int32_t> ids, positions;
   std::vector<int32_t> last;  // the token of each row that the next one follows
   std::vector<AttentionSpan> spans;
-  int64_t longest = 0;
 
   // It attends to its prompt and to its answer so far.
   void add_growing(const GenerationRow& row, const AnswerKeys& answers) {
@@ -33,7 +32,6 @@ struct Tokens {
     ids.push_back(row.token);
     positions.push_back(static_cast<int32_t>(position));
     last.push_back(static_cast<int32_t>(query));
-    longest = std::max(longest, position + 1);
   }
 
   // What it attends to is a prefix without anything behind it.
@@ -43,7 +41,6 @@ struct Tokens {
     ids.insert(ids.end(), prompt, prompt + row.length);
     for (int64_t position = 0; position < row.length; ++position) positions.push_back(static_cast<int32_t>(position));
     last.push_back(static_cast<int32_t>(query + row.length - 1));
-    longest = std::max(longest, row.length);
   }
 };
 
@@ -75,8 +72,9 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
       tokens.add_entering(row, options.input_ids.data() + kept->prompts.starts[row.prompt]);
     }
     input.ids = index_tensor(tokens.ids);
-    // Never shorter than before: where the rotation depends on the longest text, keys and later queries have to agree.
-    kept->longest = std::max(kept->longest, tokens.longest);
+    // As if the longest prompt grew as long as any answer, like a batch of which no row leaves: where the rotation
+    // depends on the longest text, keys and later queries have to agree.
+    kept->longest = std::max(kept->longest, kept->prompts.longest + answered);
     input.places = rope_.places(std::move(tokens.positions), kept->longest);
     input.spans = std::make_shared<std::vector<AttentionSpan>>(std::move(tokens.spans));
     at::Tensor states = stack_.run(input, embedding_, kept->pass);

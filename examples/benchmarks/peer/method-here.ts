@@ -37,7 +37,9 @@ export async function methodHere(request: MethodRequest): Promise<MethodAnswer> 
   const without = await timesOf(cycles, (ended) => onlySteps(model, request, ended));
   const seconds = median(withMethod) - median(without);
   if (seconds > 0) return { seconds };
-  throw new Error(`the method's work in a cycle is lost in the noise of ${cycles} cycles; ask for more elements`);
+  throw new Error(
+    `the method's work in a cycle is lost in the noise of ${cycles} cycles; ask for more elements`,
+  );
 }
 
 /** Seconds of each cycle but the first. */
