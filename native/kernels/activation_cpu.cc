@@ -175,28 +175,28 @@ constexpr int64_t kWeight = 2;
 }  // namespace
 
 template <class T>
-void activation_forward(const ActivationShape& shape, const T* x, const T* gate, T* out) {
-  for_masked_rows(shape.rows, shape.columns, shape.keys, shape.rate, kWeight,
-                  [&](int64_t at, const RowMask& mask, bool drops) {
-                    auto* row = drops ? Rows<T>::forward_dropped : Rows<T>::forward;
-                    row(shape.activation, shape.columns, x + at, gate == nullptr ? nullptr : gate + at, mask, out + at);
-                  });
+void activation_forward(Activation activation, const MaskedMatrix& shape, const T* x, const T* gate, T* out) {
+  for_masked_rows(shape, kWeight, [&](int64_t at, const RowMask& mask, bool drops) {
+    auto* row = drops ? Rows<T>::forward_dropped : Rows<T>::forward;
+    row(activation, shape.columns, x + at, gate == nullptr ? nullptr : gate + at, mask, out + at);
+  });
 }
 
 template <class T>
-void activation_backward(const ActivationShape& shape, const T* x, const T* gate, const T* dout, T* dx, T* dgate) {
-  for_masked_rows(shape.rows, shape.columns, shape.keys, shape.rate, kWeight,
-                  [&](int64_t at, const RowMask& mask, bool drops) {
-                    auto* row = drops ? Rows<T>::backward_dropped : Rows<T>::backward;
-                    row(shape.activation, shape.columns, x + at, gate == nullptr ? nullptr : gate + at, dout + at, mask,
-                        dx + at, gate == nullptr ? nullptr : dgate + at);
-                  });
+void activation_backward(Activation activation, const MaskedMatrix& shape, const T* x, const T* gate, const T* dout,
+                         T* dx, T* dgate) {
+  for_masked_rows(shape, kWeight, [&](int64_t at, const RowMask& mask, bool drops) {
+    auto* row = drops ? Rows<T>::backward_dropped : Rows<T>::backward;
+    row(activation, shape.columns, x + at, gate == nullptr ? nullptr : gate + at, dout + at, mask, dx + at,
+        gate == nullptr ? nullptr : dgate + at);
+  });
 }
 
-template void activation_forward(const ActivationShape&, const float*, const float*, float*);
-template void activation_forward(const ActivationShape&, const Bfloat16*, const Bfloat16*, Bfloat16*);
-template void activation_backward(const ActivationShape&, const float*, const float*, const float*, float*, float*);
-template void activation_backward(const ActivationShape&, const Bfloat16*, const Bfloat16*, const Bfloat16*, Bfloat16*,
-                                  Bfloat16*);
+template void activation_forward(Activation, const MaskedMatrix&, const float*, const float*, float*);
+template void activation_forward(Activation, const MaskedMatrix&, const Bfloat16*, const Bfloat16*, Bfloat16*);
+template void activation_backward(Activation, const MaskedMatrix&, const float*, const float*, const float*, float*,
+                                  float*);
+template void activation_backward(Activation, const MaskedMatrix&, const Bfloat16*, const Bfloat16*, const Bfloat16*,
+                                  Bfloat16*, Bfloat16*);
 
 }  // namespace rkif

@@ -56,6 +56,14 @@ inline bool dropout_keeps(DropoutRow row, uint32_t column, uint32_t threshold) {
   return mix32((column ^ row.a) * 0x9e3779b1u + row.b) >= threshold;
 }
 
+// A contiguous matrix with a mask for each of its rows.
+struct MaskedMatrix {
+  int64_t rows;
+  int64_t columns;
+  const DropoutRow* keys = nullptr;  // one for each row
+  double rate = 0;                   // 0: no dropout, no keys
+};
+
 // What a rate means for every element.
 struct DropoutMask {
   uint32_t threshold;

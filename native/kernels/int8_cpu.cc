@@ -1,6 +1,7 @@
 #include <bit>
 #include <cmath>
 
+#include "kernels/bfloat16.h"
 #include "kernels/clones.h"
 #include "kernels/int8.h"
 
@@ -34,7 +35,7 @@ RKIF_CLONES void widen_int8(int64_t count, const int8_t* from, uint16_t* to) {
 }
 
 RKIF_CLONES void widen_bfloat16(int64_t count, const uint16_t* from, float* to) {
-  for (int64_t j = 0; j < count; ++j) to[j] = std::bit_cast<float>(static_cast<uint32_t>(from[j]) << 16);
+  for (int64_t j = 0; j < count; ++j) to[j] = widened(Bfloat16{from[j]});
 }
 
 }  // namespace rkif

@@ -141,8 +141,7 @@ void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float*
   float* a = shared.take(in * columns);
   copy_padded(in, r, layer.a, 1, in, 1, a);
   float* scaled = shared.take(out * r);
-  std::fill(scaled, scaled + out * r, 0.0f);
-  add_scaled(out * r, layer.b, layer.scale, scaled);
+  for (int64_t i = 0; i < out * r; ++i) scaled[i] = layer.scale * layer.b[i];
   float* b = shared.take(packed_floats(r, out));
   pack_transposed(r, out, scaled, r, b);
 

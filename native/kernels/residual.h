@@ -7,19 +7,12 @@
 
 namespace rkif {
 
-struct ResidualShape {
-  int64_t rows;
-  int64_t columns;
-  const DropoutRow* keys = nullptr;  // one for each row
-  double rate = 0;                   // 0: no dropout, no keys
-};
-
 // out = residual + dropout(x); all [rows, columns], contiguous, T = float or Bfloat16. `out` may be an input.
 template <class T>
-void add_residual(const ResidualShape& shape, const float* residual, const T* x, float* out);
+void add_residual(const MaskedMatrix& shape, const float* residual, const T* x, float* out);
 
 // The gradient of x from that of `out`: dropout(g), rounded to T.
 template <class T>
-void residual_gradient(const ResidualShape& shape, const float* g, T* dx);
+void residual_gradient(const MaskedMatrix& shape, const float* g, T* dx);
 
 }  // namespace rkif

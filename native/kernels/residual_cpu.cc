@@ -51,24 +51,22 @@ struct Rows<Bfloat16> {
 }  // namespace
 
 template <class T>
-void add_residual(const ResidualShape& shape, const float* residual, const T* x, float* out) {
-  for_masked_rows(shape.rows, shape.columns, shape.keys, shape.rate, 1,
-                  [&](int64_t at, const RowMask& mask, bool drops) {
-                    (drops ? Rows<T>::add_dropped : Rows<T>::add)(shape.columns, residual + at, x + at, mask, out + at);
-                  });
+void add_residual(const MaskedMatrix& shape, const float* residual, const T* x, float* out) {
+  for_masked_rows(shape, 1, [&](int64_t at, const RowMask& mask, bool drops) {
+    (drops ? Rows<T>::add_dropped : Rows<T>::add)(shape.columns, residual + at, x + at, mask, out + at);
+  });
 }
 
 template <class T>
-void residual_gradient(const ResidualShape& shape, const float* g, T* dx) {
-  for_masked_rows(shape.rows, shape.columns, shape.keys, shape.rate, 1,
-                  [&](int64_t at, const RowMask& mask, bool drops) {
-                    (drops ? Rows<T>::gradient_dropped : Rows<T>::gradient)(shape.columns, g + at, mask, dx + at);
-                  });
+void residual_gradient(const MaskedMatrix& shape, const float* g, T* dx) {
+  for_masked_rows(shape, 1, [&](int64_t at, const RowMask& mask, bool drops) {
+    (drops ? Rows<T>::gradient_dropped : Rows<T>::gradient)(shape.columns, g + at, mask, dx + at);
+  });
 }
 
-template void add_residual(const ResidualShape&, const float*, const float*, float*);
-template void add_residual(const ResidualShape&, const float*, const Bfloat16*, float*);
-template void residual_gradient(const ResidualShape&, const float*, float*);
-template void residual_gradient(const ResidualShape&, const float*, Bfloat16*);
+template void add_residual(const MaskedMatrix&, const float*, const float*, float*);
+template void add_residual(const MaskedMatrix&, const float*, const Bfloat16*, float*);
+template void residual_gradient(const MaskedMatrix&, const float*, float*);
+template void residual_gradient(const MaskedMatrix&, const float*, Bfloat16*);
 
 }  // namespace rkif

@@ -21,9 +21,8 @@ struct ActivationKept {
 template <class Pass>
 void in_stored_type(const ActivationKept& of, const Pass& pass) {
   NamedWork work("rkif::activation");
-  std::vector<DropoutRow> keys;
-  if (of.place.active()) keys = of.place.keys(of.x.size(0));
-  ActivationShape shape{of.activation, of.x.size(0), of.x.size(1), keys.data(), of.place.active() ? of.place.rate : 0};
+  const std::vector<DropoutRow> keys = of.place.keys(of.x.size(0));
+  const MaskedMatrix shape{of.x.size(0), of.x.size(1), keys.data(), of.place.rate};
   if (of.x.scalar_type() == at::kBFloat16) {
     pass(shape, static_cast<Bfloat16*>(nullptr));
   } else {
@@ -33,8 +32,9 @@ void in_stored_type(const ActivationKept& of, const Pass& pass) {
 
 at::Tensor forward_values(const ActivationKept& of) {
   at::Tensor out = at::empty_like(of.x);
-  in_stored_type(of, [&]<class T>(const ActivationShape& shape, T*) {
-    activation_forward<T>(shape, stored<T>(of.x), of.gate.defined() ? stored<T>(of.gate) : nullptr, stored<T>(out));
+  in_stored_type(of, [&]<class T>(const MaskedMatrix& shape, T*) {
+    activation_forward<T>(of.activation, shape, stored<T>(of.x), of.gate.defined() ? stored<T>(of.gate) : nullptr,
+                          stored<T>(out));
   });
   return out;
 }
@@ -52,9 +52,10 @@ struct ActivationFunction : torch::autograd::Function<ActivationFunction> {
     ActivationKept kept = take<ActivationKept>(context);
     at::Tensor gradient = gradients[0].contiguous();
     // The inputs are not read again: their gradients take their places.
-    in_stored_type(kept, [&]<class T>(const ActivationShape& shape, T*) {
+    in_stored_type(kept, [&]<class T>(const MaskedMatrix& shape, T*) {
       T* gate = kept.gate.defined() ? stored<T>(kept.gate) : nullptr;
-      activation_backward<T>(shape, stored<T>(kept.x), gate, stored<T>(gradient), stored<T>(kept.x), gate);
+      activation_backward<T>(kept.activation, shape, stored<T>(kept.x), gate, stored<T>(gradient), stored<T>(kept.x),
+                             gate);
     });
     return {kept.x, kept.gate, at::Tensor(), at::Tensor()};
   }

@@ -10,6 +10,7 @@
 namespace rkif {
 
 std::vector<DropoutRow> Dropout::keys(int64_t count) const {
+  if (!active()) return {};
   TORCH_CHECK(count == static_cast<int64_t>(rows->records.size()), "dropout: ", count, " rows, but places of ",
               rows->records.size());
   std::vector<DropoutRow> keys(count);
@@ -46,27 +47,19 @@ struct SublayerEnd {
   Dropout place;
   AbortFlag abort;
   at::ScalarType type;  // of x
-
-  // pass(shape) with the masks of `rows` rows.
-  template <class Pass>
-  void with_shape(const at::Tensor& like, const Pass& pass) const {
-    std::vector<DropoutRow> keys;
-    if (place.active()) keys = place.keys(like.size(0));
-    pass(ResidualShape{like.size(0), like.size(1), keys.data(), place.active() ? place.rate : 0});
-  }
 };
 
 at::Tensor sum_of(const at::Tensor& residual, const at::Tensor& x, const SublayerEnd& end) {
   NamedWork work("rkif::residual");
   at::Tensor in = x.contiguous(), before = residual.contiguous();
   at::Tensor out = at::empty_like(before);
-  end.with_shape(out, [&](const ResidualShape& shape) {
-    if (end.type == at::kBFloat16) {
-      add_residual(shape, stored<float>(before), stored<Bfloat16>(in), stored<float>(out));
-    } else {
-      add_residual(shape, stored<float>(before), stored<float>(in), stored<float>(out));
-    }
-  });
+  const std::vector<DropoutRow> keys = end.place.keys(out.size(0));
+  const MaskedMatrix shape{out.size(0), out.size(1), keys.data(), end.place.rate};
+  if (end.type == at::kBFloat16) {
+    add_residual(shape, stored<float>(before), stored<Bfloat16>(in), stored<float>(out));
+  } else {
+    add_residual(shape, stored<float>(before), stored<float>(in), stored<float>(out));
+  }
   return out;
 }
 
@@ -75,13 +68,13 @@ at::Tensor gradient_of_x(const at::Tensor& gradient, const SublayerEnd& end) {
   NamedWork work("rkif::residual");
   at::Tensor in = gradient.contiguous();
   at::Tensor out = at::empty_like(in, in.options().dtype(end.type));
-  end.with_shape(in, [&](const ResidualShape& shape) {
-    if (end.type == at::kBFloat16) {
-      residual_gradient(shape, stored<float>(in), stored<Bfloat16>(out));
-    } else {
-      residual_gradient(shape, stored<float>(in), stored<float>(out));
-    }
-  });
+  const std::vector<DropoutRow> keys = end.place.keys(in.size(0));
+  const MaskedMatrix shape{in.size(0), in.size(1), keys.data(), end.place.rate};
+  if (end.type == at::kBFloat16) {
+    residual_gradient(shape, stored<float>(in), stored<Bfloat16>(out));
+  } else {
+    residual_gradient(shape, stored<float>(in), stored<float>(out));
+  }
   return out;
 }
 

@@ -19,7 +19,7 @@ struct Dropout {
   std::shared_ptr<const RowPlaces> rows;
 
   bool active() const { return rate > 0; }
-  // One for each row; `count` must be their number.
+  // One for each row, whose number `count` must be; none where there is no dropout.
   std::vector<DropoutRow> keys(int64_t count) const;
   // `out` = the mask applied to `in`; both [rows, columns], contiguous fp32, and may be the same. Backward is the same
   // call on the gradient.

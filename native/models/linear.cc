@@ -43,16 +43,10 @@ at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
 // The low-rank path of one pair of factors, as the kernels take it.
 class LowRankPath {
  public:
-  LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, int64_t rows) {
-    if (place.active()) keys_ = place.keys(rows);
-    layer_ = {a.size(1),
-              b.size(0),
-              a.size(0),
-              a.const_data_ptr<float>(),
-              b.const_data_ptr<float>(),
-              scale,
-              keys_.data(),
-              place.active() ? place.rate : 0};
+  LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, int64_t rows)
+      : keys_(place.keys(rows)) {
+    layer_ = {a.size(1), b.size(0),    a.size(0), a.const_data_ptr<float>(), b.const_data_ptr<float>(),
+              scale,     keys_.data(), place.rate};
   }
   LowRankPath(const LowRankPath&) = delete;
 

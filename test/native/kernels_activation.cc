@@ -63,8 +63,8 @@ TEST("activation: values and slopes over their whole range") {
   const int64_t n = static_cast<int64_t>(x.size());
   for (Activation activation : kAll) {
     std::vector<float> y(n), dx(n), ones(n, 1);
-    activation_forward<float>({activation, 1, n}, x.data(), nullptr, y.data());
-    activation_backward<float>({activation, 1, n}, x.data(), nullptr, ones.data(), dx.data(), nullptr);
+    activation_forward<float>(activation, {1, n}, x.data(), nullptr, y.data());
+    activation_backward<float>(activation, {1, n}, x.data(), nullptr, ones.data(), dx.data(), nullptr);
     for (int64_t i = 0; i < n; ++i) {
       CHECK_NEAR(y[i], exact(activation, x[i]), 1e-6 * std::max(1.0, std::abs(exact(activation, x[i]))));
       CHECK_NEAR(dx[i], slope(activation, x[i]), 2e-6);
@@ -75,7 +75,7 @@ TEST("activation: values and slopes over their whole range") {
 TEST("activation: what is no number stays none") {
   for (Activation activation : kAll) {
     std::vector<float> x(19, kNaN), y(19, 0);
-    activation_forward<float>({activation, 1, 19}, x.data(), nullptr, y.data());
+    activation_forward<float>(activation, {1, 19}, x.data(), nullptr, y.data());
     for (float value : y) CHECK(std::isnan(value));
   }
 }
@@ -87,10 +87,10 @@ TEST("activation: gate, dropout and their gradients, each row with its mask") {
   std::vector<float> mask(n, 1);
   dropout_rows(rows, columns, mask.data(), keys.data(), 0.4, mask.data());
   for (Activation activation : kAll) {
-    const ActivationShape shape{activation, rows, columns, keys.data(), 0.4};
+    const MaskedMatrix shape{rows, columns, keys.data(), 0.4};
     std::vector<float> y(n), dx(n), dgate(n);
-    activation_forward<float>(shape, x.data(), gate.data(), y.data());
-    activation_backward<float>(shape, x.data(), gate.data(), dout.data(), dx.data(), dgate.data());
+    activation_forward<float>(activation, shape, x.data(), gate.data(), y.data());
+    activation_backward<float>(activation, shape, x.data(), gate.data(), dout.data(), dx.data(), dgate.data());
     for (int64_t i = 0; i < n; ++i) {
       CHECK_NEAR(y[i], mask[i] * exact(activation, x[i]) * gate[i], 3e-6);
       CHECK_NEAR(dgate[i], mask[i] * dout[i] * exact(activation, x[i]), 3e-6);
@@ -98,7 +98,8 @@ TEST("activation: gate, dropout and their gradients, each row with its mask") {
     }
     // In the places of the inputs.
     std::vector<float> over_x = x, over_gate = gate;
-    activation_backward<float>(shape, over_x.data(), over_gate.data(), dout.data(), over_x.data(), over_gate.data());
+    activation_backward<float>(activation, shape, over_x.data(), over_gate.data(), dout.data(), over_x.data(),
+                               over_gate.data());
     CHECK(over_x == dx && over_gate == dgate);
   }
 }
@@ -109,13 +110,15 @@ TEST("activation: bf16 is fp32 with its ends rounded") {
   const std::vector<float> wide_x = widened_all(x), wide_gate = widened_all(gate), wide_dout = widened_all(dout);
   const std::vector<DropoutRow> keys = row_keys(rows);
   for (double rate : {0.0, 0.3}) {
-    const ActivationShape shape{Activation::kSilu, rows, columns, keys.data(), rate};
+    const MaskedMatrix shape{rows, columns, keys.data(), rate};
     std::vector<float> y(n), dx(n), dgate(n);
-    activation_forward<float>(shape, wide_x.data(), wide_gate.data(), y.data());
-    activation_backward<float>(shape, wide_x.data(), wide_gate.data(), wide_dout.data(), dx.data(), dgate.data());
+    activation_forward<float>(Activation::kSilu, shape, wide_x.data(), wide_gate.data(), y.data());
+    activation_backward<float>(Activation::kSilu, shape, wide_x.data(), wide_gate.data(), wide_dout.data(), dx.data(),
+                               dgate.data());
     std::vector<Bfloat16> narrow_y(n), narrow_dx(n), narrow_dgate(n);
-    activation_forward<Bfloat16>(shape, x.data(), gate.data(), narrow_y.data());
-    activation_backward<Bfloat16>(shape, x.data(), gate.data(), dout.data(), narrow_dx.data(), narrow_dgate.data());
+    activation_forward<Bfloat16>(Activation::kSilu, shape, x.data(), gate.data(), narrow_y.data());
+    activation_backward<Bfloat16>(Activation::kSilu, shape, x.data(), gate.data(), dout.data(), narrow_dx.data(),
+                                  narrow_dgate.data());
     CHECK(widened_all(narrow_y) == widened_all(rounded(y)));
     CHECK(widened_all(narrow_dx) == widened_all(rounded(dx)));
     CHECK(widened_all(narrow_dgate) == widened_all(rounded(dgate)));
@@ -146,7 +149,7 @@ TEST("residual: sum, mask and gradient, in fp32 and bf16") {
   for (double rate : {0.0, 0.25}) {
     std::vector<float> mask(n, 1);
     dropout_rows(rows, columns, mask.data(), keys.data(), rate, mask.data());
-    const ResidualShape shape{rows, columns, keys.data(), rate};
+    const MaskedMatrix shape{rows, columns, keys.data(), rate};
     std::vector<float> sum(n), narrow_sum(n), gradient(n);
     std::vector<Bfloat16> narrow_gradient(n);
     add_residual(shape, residual.data(), x.data(), sum.data());
