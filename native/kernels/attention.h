@@ -21,7 +21,7 @@ struct AttentionSpan {
   int64_t prefix_start = 0;
   int64_t prefix_length = 0;
 
-  int64_t keys() const { return prefix_length + key_length; }
+  RKIF_HOST_DEVICE int64_t keys() const { return prefix_length + key_length; }
 };
 
 struct AttentionShape {
@@ -37,7 +37,7 @@ struct AttentionShape {
   int64_t key_heads = 0;  // divides heads, which share keys and values in groups; 0: as many as heads
   int64_t window = 0;     // causal: how many of the last keys a query sees, its own included; 0: all
 
-  int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }
+  RKIF_HOST_DEVICE int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }
 };
 
 // Keys and values that spans refer to as their prefix; rows have the strides of k and v.
@@ -60,7 +60,7 @@ struct AttentionDropout {
 };
 
 // Row key of the probabilities of (record, head, query position); columns are key positions.
-inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint32_t head, uint32_t query_position) {
+RKIF_HOST_DEVICE inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint32_t head, uint32_t query_position) {
   return dropout_row(site_key, record, (uint64_t{head} << 32) | query_position);
 }
 

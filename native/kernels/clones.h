@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstdlib>  // defines __GLIBC__
 
+#include "kernels/host_device.h"
+
 // The choice at load time needs IFUNC, which is GNU's linker and C library.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
 #define RKIF_X86_CLONES 1
@@ -18,8 +20,8 @@
 #define RKIF_CLONES
 #define RKIF_CLONES_FMA
 #endif
-#define RKIF_INLINE \
-  inline __attribute__((always_inline))  // a clone's callee is compiled for the clone only when it is inlined
+#define RKIF_INLINE               \
+  RKIF_HOST_DEVICE inline __attribute__((always_inline))  // a clone's callee is compiled for the clone only when it is inlined
 
 // Before a loop whose output may be one of its inputs, element by element: without it GCC's test for overlap takes the
 // scalar loop exactly then.

@@ -4,6 +4,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/host_device.h"
+
 namespace rkif {
 
 struct DropoutCounters {
@@ -14,7 +16,7 @@ struct DropoutCounters {
 };
 
 // 64-bit finaliser of SplitMix64 (Steele, Lea, Flood 2014).
-inline uint64_t mix64(uint64_t x) {
+RKIF_HOST_DEVICE inline uint64_t mix64(uint64_t x) {
   x += 0x9e3779b97f4a7c15ull;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
@@ -22,7 +24,7 @@ inline uint64_t mix64(uint64_t x) {
 }
 
 // 32-bit finaliser with full avalanche ("lowbias32", Wellons 2018); vectorises well.
-inline uint32_t mix32(uint32_t x) {
+RKIF_HOST_DEVICE inline uint32_t mix32(uint32_t x) {
   x ^= x >> 16;
   x *= 0x7feb352du;
   x ^= x >> 15;
@@ -32,7 +34,7 @@ inline uint32_t mix32(uint32_t x) {
 }
 
 // Key of one dropout place of one step.
-inline uint64_t dropout_site_key(const DropoutCounters& c, uint32_t site) {
+RKIF_HOST_DEVICE inline uint64_t dropout_site_key(const DropoutCounters& c, uint32_t site) {
   uint64_t k = mix64(c.seed);
   k = mix64(k ^ ((uint64_t{c.task} << 32) | c.loop));
   return mix64(k ^ ((uint64_t{c.step} << 32) | site));
@@ -44,7 +46,7 @@ struct DropoutRow {
   uint32_t a;
   uint32_t b;
 };
-inline DropoutRow dropout_row(uint64_t site_key, uint32_t record, uint64_t position) {
+RKIF_HOST_DEVICE inline DropoutRow dropout_row(uint64_t site_key, uint32_t record, uint64_t position) {
   uint64_t k = mix64(mix64(site_key ^ record) ^ position);
   return {static_cast<uint32_t>(k), static_cast<uint32_t>(k >> 32)};
 }
@@ -52,7 +54,7 @@ inline DropoutRow dropout_row(uint64_t site_key, uint32_t record, uint64_t posit
 // Elements are dropped with probability `threshold / 2^32`.
 inline uint32_t dropout_threshold(double rate) { return static_cast<uint32_t>(rate * 4294967296.0); }
 
-inline bool dropout_keeps(DropoutRow row, uint32_t column, uint32_t threshold) {
+RKIF_HOST_DEVICE inline bool dropout_keeps(DropoutRow row, uint32_t column, uint32_t threshold) {
   return mix32((column ^ row.a) * 0x9e3779b1u + row.b) >= threshold;
 }
 

@@ -12,9 +12,6 @@
 #define RKIF_X86_VERSIONS 0
 #define RKIF_FUSED_CLONES
 #endif
-// A helper is compiled for its caller's instruction set only where it is inlined.
-#define RKIF_INLINE inline __attribute__((always_inline))
-
 #if defined(__clang__)
 #pragma clang fp contract(fast)
 #elif defined(__GNUC__)

@@ -4,6 +4,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/host_device.h"
+
 namespace rkif {
 
 // 1 - a is taken in double before it is rounded, as PyTorch does with Python's numbers: in fp32 it would be off by up
@@ -28,7 +30,7 @@ void update_importance(int64_t n, const float* weights, const float* gradients, 
                        ImportanceDecay decay, float* importance, float* uncertainty);
 
 // The arithmetic of one element, shared with the fused optimizer pass.
-inline void update_importance_element(float weight, float gradient, ImportanceDecay decay, float& importance,
+RKIF_HOST_DEVICE inline void update_importance_element(float weight, float gradient, ImportanceDecay decay, float& importance,
                                       float& uncertainty) {
   float product = weight * gradient;
   float sensitivity = product < 0 ? -product : product;

@@ -13,7 +13,7 @@
 
 #include "kernels/int8.h"
 #include "models/profile.h"
-#include "models/rows.h"
+#include "kernels/row_grain.h"
 
 namespace rkif {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "models/autograd.h"
 #include "models/profile.h"
-#include "models/rows.h"
+#include "kernels/row_grain.h"
 
 namespace rkif {
 namespace {

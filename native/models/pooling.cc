@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "models/autograd.h"
-#include "models/rows.h"
+#include "kernels/row_grain.h"
 
 namespace rkif {
 namespace {
