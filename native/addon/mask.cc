@@ -26,11 +26,12 @@ void MaskHandle::define(Napi::Env env) {
   Environment::of(env).mask_class = Napi::Persistent(cls);
 }
 
-std::shared_ptr<MaskState> MaskHandle::of_length(const Argument& argument, int64_t length) {
+std::shared_ptr<MaskState> MaskHandle::like(const Argument& argument, const VectorState& vector) {
   auto state = from(argument);
-  if (state->length != length)
+  if (state->length != vector.length)
     throw invalid_argument(argument.env(), argument.name + " has " + std::to_string(state->length) +
-                                               " elements, expected " + std::to_string(length));
+                                               " elements, expected " + std::to_string(vector.length));
+  require_device(argument, state->device, vector.device);
   return state;
 }
 
@@ -45,7 +46,9 @@ Napi::Value MaskHandle::read(const Napi::CallbackInfo& info) {
       .promise(
           info.Env(),
           [self, data = target.data] {
-            if (self->length > 0) std::memcpy(data, self->data(), self->length);
+            if (self->length == 0) return Done{};
+            const at::Tensor here = self->bits.cpu();
+            std::memcpy(data, here.const_data_ptr<uint8_t>(), self->length);
             return Done{};
           },
           target.convert());
@@ -55,7 +58,12 @@ Napi::Value MaskHandle::count(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   return Environment::of(info.Env())
       .promise(
-          info.Env(), [self] { return std::accumulate(self->data(), self->data() + self->length, int64_t{0}); },
+          info.Env(),
+          [self] {
+            const at::Tensor result = room_beside<int64_t>(self->bits, 1);
+            kernels_of(self->bits).count_bits(self->length, self->data(), values_in<int64_t>(result));
+            return read_value<int64_t>(result);
+          },
           [](Napi::Env env, int64_t count) -> Napi::Value {
             return Napi::Number::New(env, static_cast<double>(count));
           });
@@ -65,10 +73,10 @@ Napi::Value MaskHandle::thresholds(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   return Environment::of(info.Env())
       .promise(
-          info.Env(), [self] { return self->thresholds; },
-          [](Napi::Env env, const std::vector<float>& values) -> Napi::Value {
-            auto array = Napi::Float32Array::New(env, values.size());
-            std::copy(values.begin(), values.end(), array.Data());
+          info.Env(), [self] { return self->thresholds.cpu(); },
+          [](Napi::Env env, const at::Tensor& values) -> Napi::Value {
+            auto array = Napi::Float32Array::New(env, values.numel());
+            std::copy_n(values.const_data_ptr<float>(), values.numel(), array.Data());
             return array;
           });
 }
@@ -85,9 +93,15 @@ Napi::Value create_mask(const Napi::CallbackInfo& info) {
                                              ", expected 0 or 1");
   auto state = std::make_shared<MaskState>();
   state->length = static_cast<int64_t>(bytes.size());
+  Argument beside = argument(info, 1, "createMask: like");
+  if (!beside.missing()) state->device = VectorHandle::from(beside)->device;
   Environment::of(info.Env()).enqueue([state, bytes = std::move(bytes)] {
-    state->bits = at::empty({state->length}, at::kByte);
-    std::copy(bytes.begin(), bytes.end(), state->data());
+    state->bits = tensor_beside(at::Tensor(), bytes, at::kByte);
+    state->thresholds = at::empty({0}, at::kFloat);
+    if (!state->device.is_cpu()) {
+      state->bits = state->bits.to(state->device);
+      state->thresholds = state->thresholds.to(state->device);
+    }
   });
   return MaskHandle::create(info.Env(), state);
 }
@@ -119,20 +133,23 @@ Napi::Value select(const Napi::CallbackInfo& info) {
 
   auto state = std::make_shared<MaskState>();
   state->length = scores->length;
+  state->device = scores->device;
   bool top_k = by == "top-k";
   Compare comparison = compare == ">" ? Compare::kGreater : Compare::kGreaterEqual;
   Environment::of(info.Env()).enqueue([=, segments = std::move(segments)] {
-    state->bits = at::empty({state->length}, at::kByte);
+    const at::TensorOptions options = scores->tensor.options();
+    state->bits = at::empty({state->length}, options.dtype(at::kByte));
+    state->thresholds = at::empty({static_cast<int64_t>(segments.size())}, options);
+    const Kernels& kernels = scores->kernels();
+    float* threshold = state->thresholds.mutable_data_ptr<float>();
     int64_t start = 0;
     for (int64_t n : segments) {
       const float* values = scores->data() + start;
       uint8_t* mask = state->data() + start;
       if (top_k) {
-        state->thresholds.push_back(mask_top_k(n, values, std::llround(keep * static_cast<double>(n)), mask));
+        kernels.mask_top_k(n, values, std::llround(keep * static_cast<double>(n)), mask, threshold++);
       } else {
-        float threshold = quantile(n, values, 1.0 - keep);
-        mask_by_threshold(n, values, threshold, comparison, mask);
-        state->thresholds.push_back(threshold);
+        kernels.mask_by_quantile(n, values, 1.0 - keep, comparison, mask, threshold++);
       }
       start += n;
     }
@@ -143,6 +160,7 @@ Napi::Value select(const Napi::CallbackInfo& info) {
 Napi::Value mask_rows(const Napi::CallbackInfo& info) {
   auto values = VectorHandle::from(argument(info, 0, "maskRows: values"));
   auto sums = VectorHandle::from(argument(info, 1, "maskRows: sums"));
+  require_device(argument(info, 1, "maskRows: sums"), sums->device, values->device);
   struct Matrix {
     int64_t rows, columns;
   };
@@ -169,7 +187,7 @@ Napi::Value mask_rows(const Napi::CallbackInfo& info) {
     float* matrix = values->data();
     const float* sum = sums->data();
     for (const auto& [rows, columns] : matrices) {
-      rkif::mask_rows(rows, columns, matrix, sum, at);
+      values->kernels().mask_rows(rows, columns, matrix, sum, at);
       matrix += rows * columns;
       sum += rows;
     }

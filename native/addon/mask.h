@@ -4,16 +4,21 @@
 #include <vector>
 
 #include "addon/handle.h"
+#include "addon/vector.h"
 
 namespace rkif::addon {
 
 struct MaskState {
   int64_t length = 0;
+  at::Device device = at::kCPU;
   // Set on the compute thread: one byte an element, and one threshold a segment (none for a mask given by its bits).
   at::Tensor bits;
-  std::vector<float> thresholds;
+  at::Tensor thresholds;  // fp32
 
   uint8_t* data() { return bits.mutable_data_ptr<uint8_t>(); }
+  FusionMask for_fusion() const {
+    return {bits.const_data_ptr<uint8_t>(), thresholds.const_data_ptr<float>(), thresholds.numel()};
+  }
 };
 
 class MaskHandle final : public Handle<MaskHandle, MaskState> {
@@ -24,7 +29,8 @@ class MaskHandle final : public Handle<MaskHandle, MaskState> {
   static void define(Napi::Env env);
   using Handle::Handle;
 
-  static std::shared_ptr<MaskState> of_length(const Argument& argument, int64_t length);
+  // A mask as long as the vector and beside it, or an error that names what differs.
+  static std::shared_ptr<MaskState> like(const Argument& argument, const VectorState& vector);
 
  private:
   Napi::Value length(const Napi::CallbackInfo&);

@@ -66,7 +66,7 @@ namespace {
 BatchLimits limits(const ModelState& state) { return {state.vocab_size, state.encoder}; }
 
 void copy_to(float* data, const at::Tensor& values) {
-  at::Tensor contiguous = values.contiguous();
+  at::Tensor contiguous = values.cpu().contiguous();
   std::memcpy(data, contiguous.const_data_ptr<float>(), contiguous.numel() * sizeof(float));
 }
 
@@ -97,7 +97,8 @@ Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
   std::shared_ptr<VectorState> sums;
   if (!given["outputSums"].missing()) {
     sums =
-        VectorHandle::of_length(given["outputSums"], with_adapter(info.Env(), "accumulate: outputSums")->row_count());
+        VectorHandle::of_length(given["outputSums"], with_adapter(info.Env(), "accumulate: outputSums")->row_count(),
+                                self->parameters->device);
   }
   return Environment::of(info.Env())
       .promise(

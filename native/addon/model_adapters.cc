@@ -32,7 +32,7 @@ void ModelHandle::freeze_adapter(const Napi::CallbackInfo& info) {
 Napi::Value ModelHandle::copy_frozen(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   auto self = state(info.Env());
-  auto result = make_vector(environment, self->frozen_adapters * self->parameters->length);
+  auto result = make_vector(environment, self->frozen_adapters * self->parameters->length, self->parameters->device);
   environment.enqueue([self, result] { result->tensor.copy_(self->model->frozen()); });
   return VectorHandle::create(info.Env(), result);
 }
@@ -43,10 +43,11 @@ void ModelHandle::set_frozen(const Napi::CallbackInfo& info) {
   Argument given = argument(info, 0, "setFrozen: adapters");
   if (given.value.IsNull()) {
     self->frozen_adapters = 0;
-    environment.enqueue([self] { self->model->set_frozen(at::empty({0}, at::kFloat)); });
+    environment.enqueue([self] { self->model->set_frozen(at::empty({0}, self->parameters->tensor.options())); });
     return;
   }
   auto adapters = VectorHandle::from(given);
+  require_device(given, adapters->device, self->parameters->device);
   const int64_t length = self->parameters->length;
   if (adapters->length % length != 0) {
     throw invalid_argument(info.Env(), "setFrozen: adapters has " + std::to_string(adapters->length) +

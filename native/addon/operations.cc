@@ -7,11 +7,6 @@
 
 #include "addon/mask.h"
 #include "addon/vector.h"
-#include "kernels/adamw.h"
-#include "kernels/fuse.h"
-#include "kernels/importance.h"
-#include "kernels/select.h"
-#include "kernels/vector_ops.h"
 #include "models/profile.h"
 
 namespace rkif::addon {
@@ -60,12 +55,12 @@ struct ImportanceArguments {
   MaskPtr mask;
   ImportanceDecay decay;
 
-  ImportanceArguments(const Argument& into, const Argument& options, int64_t length)
-      : importance(VectorHandle::of_length(into["importance"], length)),
-        uncertainty(VectorHandle::of_length(into["uncertainty"], length)),
+  ImportanceArguments(const Argument& into, const Argument& options, const VectorState& weights)
+      : importance(VectorHandle::like(into["importance"], weights)),
+        uncertainty(VectorHandle::like(into["uncertainty"], weights)),
         decay(fraction(options["importanceDecay"]), fraction(options["uncertaintyDecay"])) {
     Argument bits = options["mask"];
-    if (!bits.missing()) mask = MaskHandle::of_length(bits, length);
+    if (!bits.missing()) mask = MaskHandle::like(bits, weights);
     refuse_alias({into["importance"], importance}, {{into["uncertainty"], uncertainty}});
   }
   // Neither average may be one of these.
@@ -82,9 +77,9 @@ struct FusionArguments {
   explicit FusionArguments(const Argument& vectors)
       : argument(vectors),
         parameters(VectorHandle::from(vectors["parameters"])),
-        start(VectorHandle::of_length(vectors["start"], parameters->length)),
-        tau_in(VectorHandle::of_length(vectors["tauIn"], parameters->length)),
-        tau_out(VectorHandle::of_length(vectors["tauOut"], parameters->length)) {
+        start(VectorHandle::like(vectors["start"], *parameters)),
+        tau_in(VectorHandle::like(vectors["tauIn"], *parameters)),
+        tau_out(VectorHandle::like(vectors["tauOut"], *parameters)) {
     refuse_alias({vectors["parameters"], parameters}, {{vectors["tauIn"], tau_in}, {vectors["tauOut"], tau_out}});
   }
 };
@@ -105,7 +100,9 @@ Napi::Value boolean_report(Napi::Env env, const char* key, bool value) {
 
 Napi::Value create_vector(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
-  auto state = make_vector(environment, argument(info, 0, "createVector: length").integer(0));
+  const int64_t length = argument(info, 0, "createVector: length").integer(0);
+  Argument beside = argument(info, 1, "createVector: like");
+  auto state = make_vector(environment, length, beside.missing() ? at::kCPU : VectorHandle::from(beside)->device);
   environment.enqueue([state] { state->tensor.zero_(); });
   return VectorHandle::create(info.Env(), state);
 }
@@ -115,12 +112,12 @@ Napi::Value update_importance(const Napi::CallbackInfo& info) {
   Argument values = argument(info, 1, "updateImportance: weights");
   Argument slopes = argument(info, 2, "updateImportance: gradients");
   auto weights = VectorHandle::from(values);
-  auto gradients = VectorHandle::of_length(slopes, weights->length);
-  ImportanceArguments into(averages, argument(info, 3, "updateImportance: options"), weights->length);
+  auto gradients = VectorHandle::like(slopes, *weights);
+  ImportanceArguments into(averages, argument(info, 3, "updateImportance: options"), *weights);
   into.refuse_aliases(averages, {{values, weights}, {slopes, gradients}});
   Environment::of(info.Env()).enqueue([=] {
-    rkif::update_importance(weights->length, weights->data(), gradients->data(), into.mask_data(), into.decay,
-                            into.importance->data(), into.uncertainty->data());
+    weights->kernels().update_importance(weights->length, weights->data(), gradients->data(), into.mask_data(),
+                                         into.decay, into.importance->data(), into.uncertainty->data());
   });
   return info.Env().Undefined();
 }
@@ -129,9 +126,11 @@ Napi::Value score(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   Argument of = argument(info, 0, "score: of");
   auto importance = VectorHandle::from(of["importance"]);
-  auto uncertainty = VectorHandle::of_length(of["uncertainty"], importance->length);
-  auto result = make_vector(environment, importance->length);
-  environment.enqueue([=] { product(result->length, importance->data(), uncertainty->data(), result->data()); });
+  auto uncertainty = VectorHandle::like(of["uncertainty"], *importance);
+  auto result = make_vector(environment, importance->length, importance->device);
+  environment.enqueue([=] {
+    result->kernels().product(result->length, importance->data(), uncertainty->data(), result->data());
+  });
   return VectorHandle::create(info.Env(), result);
 }
 
@@ -145,7 +144,14 @@ Napi::Value quantiles(const Napi::CallbackInfo& info) {
     throw invalid_argument(info.Env(), "quantiles: values is empty, expected at least one element");
   return Environment::of(info.Env())
       .promise(
-          info.Env(), [=] { return rkif::quantiles(values->length, values->data(), at); },
+          info.Env(),
+          [=] {
+            const at::Tensor room = room_beside<double>(values->tensor, static_cast<int64_t>(at.size()));
+            values->kernels().quantiles(values->length, values->data(), at, values_in<double>(room));
+            std::vector<double> result;
+            for (size_t i = 0; i < at.size(); ++i) result.push_back(read_value<double>(room, static_cast<int64_t>(i)));
+            return result;
+          },
           [](Napi::Env env, const std::vector<double>& result) -> Napi::Value {
             auto array = Napi::Float64Array::New(env, result.size());
             std::copy(result.begin(), result.end(), array.Data());
@@ -156,28 +162,26 @@ Napi::Value quantiles(const Napi::CallbackInfo& info) {
 Napi::Value fuse(const Napi::CallbackInfo& info) {
   FusionArguments v(argument(info, 0, "fuse: vectors"));
   Argument masks = argument(info, 1, "fuse: masks"), pairs = argument(info, 2, "fuse: table");
-  MaskPtr in = MaskHandle::of_length(masks["in"], v.parameters->length);
-  MaskPtr out = MaskHandle::of_length(masks["out"], v.parameters->length);
+  MaskPtr in = MaskHandle::like(masks["in"], *v.parameters);
+  MaskPtr out = MaskHandle::like(masks["out"], *v.parameters);
   FusionTable table = {weight_pair(pairs["neither"]), weight_pair(pairs["onlyIn"]), weight_pair(pairs["onlyOut"]),
                        weight_pair(pairs["both"])};
   return Environment::of(info.Env())
       .promise(
           info.Env(),
-          [=]() -> std::optional<FusionCounts> {
-            for (const MaskPtr& mask : {in, out})
-              for (float threshold : mask->thresholds)
-                if (std::isnan(threshold)) {
-                  v.parameters->tensor.copy_(v.start->tensor);
-                  return std::nullopt;
-                }
-            return rkif::fuse(v.parameters->length, v.start->data(), v.tau_in->data(), v.tau_out->data(), in->data(),
-                              out->data(), table, v.parameters->data());
+          [=] {
+            const at::Tensor room = room_beside<FusionCounts>(v.parameters->tensor, 1);
+            v.parameters->kernels().fuse(v.parameters->length, v.start->data(), v.tau_in->data(), v.tau_out->data(),
+                                         in->for_fusion(), out->for_fusion(), table, v.parameters->data(),
+                                         values_in<FusionCounts>(room)->data());
+            return read_value<FusionCounts>(room);
           },
-          [](Napi::Env env, const std::optional<FusionCounts>& counts) -> Napi::Value {
+          [](Napi::Env env, const FusionCounts& counts) -> Napi::Value {
             Napi::Object report = Napi::Object::New(env);
-            report.Set("fused", counts.has_value());
+            const bool fused = counts[0] >= 0;
+            report.Set("fused", fused);
             const char* names[] = {"neither", "onlyIn", "onlyOut", "both"};
-            for (int i = 0; i < 4; ++i) report.Set(names[i], static_cast<double>(counts ? (*counts)[i] : 0));
+            for (int i = 0; i < 4; ++i) report.Set(names[i], static_cast<double>(fused ? counts[i] : 0));
             return report;
           });
 }
@@ -186,16 +190,16 @@ Napi::Value fuse_adaptive(const Napi::CallbackInfo& info) {
   FusionArguments v(argument(info, 0, "fuseAdaptive: vectors"));
   int64_t length = v.parameters->length;
   Argument scores = argument(info, 1, "fuseAdaptive: scores");
-  auto in = VectorHandle::of_length(scores["in"], length);
-  auto out = VectorHandle::of_length(scores["out"], length);
+  auto in = VectorHandle::like(scores["in"], *v.parameters);
+  auto out = VectorHandle::like(scores["out"], *v.parameters);
   Argument temperature_argument = argument(info, 2, "fuseAdaptive: temperature");
   auto temperature = static_cast<float>(temperature_argument.number());
   if (!(temperature > 0) || std::isinf(temperature)) temperature_argument.refuse("a 32-bit number above 0");
   Argument weights = argument(info, 3, "fuseAdaptive: weights");
   VectorPtr weight_in, weight_out;
   if (!weights.missing()) {
-    weight_in = VectorHandle::of_length(weights["in"], length);
-    weight_out = VectorHandle::of_length(weights["out"], length);
+    weight_in = VectorHandle::like(weights["in"], *v.parameters);
+    weight_out = VectorHandle::like(weights["out"], *v.parameters);
     const Argument& of = v.argument;
     const std::initializer_list<Named> others = {
         {of["parameters"], v.parameters}, {of["start"], v.start}, {of["tauIn"], v.tau_in}, {of["tauOut"], v.tau_out}};
@@ -207,10 +211,12 @@ Napi::Value fuse_adaptive(const Napi::CallbackInfo& info) {
       .promise(
           info.Env(),
           [=] {
-            return rkif::fuse_adaptive(length, v.start->data(), v.tau_in->data(), v.tau_out->data(), in->data(),
-                                       out->data(), temperature, v.parameters->data(),
-                                       weight_in ? weight_in->data() : nullptr,
-                                       weight_out ? weight_out->data() : nullptr);
+            const at::Tensor fused = room_beside<int32_t>(v.parameters->tensor, 1);
+            v.parameters->kernels().fuse_adaptive(length, v.start->data(), v.tau_in->data(), v.tau_out->data(),
+                                                  in->data(), out->data(), temperature, v.parameters->data(),
+                                                  weight_in ? weight_in->data() : nullptr,
+                                                  weight_out ? weight_out->data() : nullptr, values_in<int32_t>(fused));
+            return read_value<int32_t>(fused) != 0;
           },
           [](Napi::Env env, bool fused) { return boolean_report(env, "fused", fused); });
 }
@@ -219,9 +225,9 @@ Napi::Value adamw_step(const Napi::CallbackInfo& info) {
   Argument vectors = argument(info, 0, "adamwStep: vectors"), options = argument(info, 1, "adamwStep: options");
   auto parameters = VectorHandle::from(vectors["parameters"]);
   int64_t length = parameters->length;
-  auto gradients = VectorHandle::of_length(vectors["gradients"], length);
-  auto m = VectorHandle::of_length(vectors["m"], length);
-  auto v = VectorHandle::of_length(vectors["v"], length);
+  auto gradients = VectorHandle::like(vectors["gradients"], *parameters);
+  auto m = VectorHandle::like(vectors["m"], *parameters);
+  auto v = VectorHandle::like(vectors["v"], *parameters);
   const std::initializer_list<Named> all = {
       {vectors["parameters"], parameters}, {vectors["gradients"], gradients}, {vectors["m"], m}, {vectors["v"], v}};
   for (auto one = all.begin(); one != all.end(); ++one)
@@ -241,7 +247,7 @@ Napi::Value adamw_step(const Napi::CallbackInfo& info) {
   bool after = false;
   Argument importance = options["importance"];
   if (!importance.missing()) {
-    into.emplace(importance, importance, length);
+    into.emplace(importance, importance, *parameters);
     into->refuse_aliases(importance, all);
     std::string reads = importance["reads"].string();
     if (reads != "before" && reads != "after") importance["reads"].refuse("\"before\" or \"after\"");
@@ -252,15 +258,17 @@ Napi::Value adamw_step(const Napi::CallbackInfo& info) {
           info.Env(),
           [=] {
             NamedWork work("rkif::adamw");
-            Norm gradient = rkif::norm(length, gradients->data());
-            if (gradient.non_finite > 0) return gradient;
-            float factor = max_norm ? clip_factor(gradient.norm, *max_norm) : 1.0f;
+            const Kernels& kernels = parameters->kernels();
+            const at::Tensor room = room_beside<Norm>(parameters->tensor, 1);
+            Norm* norm = values_in<Norm>(room);
+            kernels.norm(length, gradients->data(), norm);
             ImportanceUpdate update;
             if (into)
               update = {into->importance->data(), into->uncertainty->data(), into->mask_data(), into->decay, after};
-            rkif::adamw_step(length, parameters->data(), gradients->data(), m->data(), v->data(), factor, adamw,
-                             into ? &update : nullptr);
-            return gradient;
+            kernels.adamw_step(length, parameters->data(), gradients->data(), m->data(), v->data(), norm,
+                               max_norm.value_or(std::numeric_limits<double>::infinity()), adamw,
+                               into ? &update : nullptr);
+            return read_value<Norm>(room);
           },
           [](Napi::Env env, const Norm& gradient) -> Napi::Value {
             Napi::Object report = Napi::Object::New(env);

@@ -121,7 +121,13 @@ void FileHandle::read_into(const Napi::CallbackInfo& info) {
                                            " elements, which do not fit at offset " + std::to_string(offset) +
                                            " of a vector of " + std::to_string(vector->length));
   Environment::of(info.Env()).enqueue([self, &tensor, vector, offset, count] {
-    convert_to_float(tensor, 0, count, vector->data() + offset);
+    if (vector->device.is_cpu()) {
+      convert_to_float(tensor, 0, count, vector->data() + offset);
+    } else {
+      at::Tensor values = at::empty({count}, at::kFloat);
+      convert_to_float(tensor, 0, count, values.mutable_data_ptr<float>());
+      vector->tensor.narrow(0, offset, count).copy_(values);
+    }
   });
 }
 
@@ -265,8 +271,15 @@ Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
           [path, sources, metadata] {
             std::vector<TensorToWrite> tensors;
             for (Source& source : *sources) {
-              if (!source.tensor.stream)
+              if (source.vector && !source.vector->device.is_cpu()) {
+                const at::Tensor here =
+                    source.vector->tensor.narrow(0, source.offset, elements(source.tensor.shape)).cpu();
+                const float* values = here.const_data_ptr<float>();
+                source.values.assign(values, values + here.numel());
+                source.tensor.values = source.values.data();
+              } else if (!source.tensor.stream) {
                 source.tensor.values = source.vector ? source.vector->data() + source.offset : source.values.data();
+              }
               tensors.push_back(source.tensor);
             }
             rkif::write_safetensors(path, tensors, metadata);

@@ -6,17 +6,25 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/vector_ops.h"
 
 namespace rkif::addon {
 
 const napi_type_tag VectorHandle::kTag = {0x7a1d0f6e52b84c10, 0x9c3be24d81f05a01};
 
-std::shared_ptr<VectorState> make_vector(Environment& environment, int64_t length) {
+std::shared_ptr<VectorState> make_vector(Environment& environment, int64_t length, at::Device device) {
   auto state = std::make_shared<VectorState>();
   state->length = length;
-  environment.enqueue([state] { state->tensor = at::empty({state->length}, at::kFloat); });
+  state->device = device;
+  environment.enqueue([state] {
+    state->tensor = at::empty({state->length}, at::TensorOptions(at::kFloat).device(state->device));
+  });
   return state;
+}
+
+void require_device(const Argument& argument, at::Device found, at::Device expected) {
+  if (found == expected) return;
+  throw invalid_argument(argument.env(), argument.name + " is on " + found.str() + ", expected it on " +
+                                             expected.str() + " beside what it is used with");
 }
 
 void VectorHandle::define(Napi::Env env) {
@@ -33,11 +41,13 @@ void VectorHandle::define(Napi::Env env) {
   Environment::of(env).vector_class = Napi::Persistent(cls);
 }
 
-std::shared_ptr<VectorState> VectorHandle::of_length(const Argument& argument, int64_t length) {
+std::shared_ptr<VectorState> VectorHandle::of_length(const Argument& argument, int64_t length,
+                                                     at::Device device) {
   auto state = from(argument);
   if (state->length != length)
     throw invalid_argument(argument.env(), argument.name + " has " + std::to_string(state->length) +
                                                " elements, expected " + std::to_string(length));
+  require_device(argument, state->device, device);
   return state;
 }
 
@@ -59,7 +69,12 @@ void VectorHandle::set(const Napi::CallbackInfo& info) {
                                            std::to_string(self->length));
   std::vector<float> values(array.Data(), array.Data() + count);
   Environment::of(info.Env()).enqueue([self, offset, values = std::move(values)] {
-    std::copy(values.begin(), values.end(), self->data() + offset);
+    if (self->device.is_cpu()) {
+      std::copy(values.begin(), values.end(), self->data() + offset);
+    } else {
+      self->tensor.narrow(0, offset, static_cast<int64_t>(values.size()))
+          .copy_(tensor_beside(at::Tensor(), values, at::kFloat));
+    }
   });
 }
 
@@ -76,7 +91,9 @@ Napi::Value VectorHandle::read(const Napi::CallbackInfo& info) {
   return Environment::of(env).promise(
       env,
       [self, offset, count, data = target.data] {
-        if (count > 0) std::memcpy(data, self->data() + offset, count * sizeof(float));
+        if (count == 0) return Done{};
+        const at::Tensor here = self->tensor.narrow(0, offset, count).cpu();
+        std::memcpy(data, here.const_data_ptr<float>(), count * sizeof(float));
         return Done{};
       },
       target.convert());
@@ -90,64 +107,73 @@ void VectorHandle::fill(const Napi::CallbackInfo& info) {
 
 void VectorHandle::copy_from(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto other = of_length(argument(info, 0, "copyFrom: other"), self->length);
+  auto other = like(argument(info, 0, "copyFrom: other"), *self);
   Environment::of(info.Env()).enqueue([self, other] { self->tensor.copy_(other->tensor); });
 }
 
 Napi::Value VectorHandle::copy(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   auto self = state(info.Env());
-  auto result = make_vector(environment, self->length);
+  auto result = make_vector(environment, self->length, self->device);
   environment.enqueue([self, result] { result->tensor.copy_(self->tensor); });
   return create(info.Env(), result);
 }
 
 void VectorHandle::set_difference(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto a = of_length(argument(info, 0, "setDifference: a"), self->length);
-  auto b = of_length(argument(info, 1, "setDifference: b"), self->length);
-  Environment::of(info.Env()).enqueue([self, a, b] { difference(self->length, a->data(), b->data(), self->data()); });
+  auto a = like(argument(info, 0, "setDifference: a"), *self);
+  auto b = like(argument(info, 1, "setDifference: b"), *self);
+  Environment::of(info.Env()).enqueue([self, a, b] {
+    self->kernels().difference(self->length, a->data(), b->data(), self->data());
+  });
 }
 
 Napi::Value VectorHandle::minus(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   auto self = state(info.Env());
-  auto other = of_length(argument(info, 0, "minus: other"), self->length);
-  auto result = make_vector(environment, self->length);
-  environment.enqueue([self, other, result] { difference(self->length, self->data(), other->data(), result->data()); });
+  auto other = like(argument(info, 0, "minus: other"), *self);
+  auto result = make_vector(environment, self->length, self->device);
+  environment.enqueue([self, other, result] {
+    self->kernels().difference(self->length, self->data(), other->data(), result->data());
+  });
   return create(info.Env(), result);
 }
 
 void VectorHandle::add_scaled(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto other = of_length(argument(info, 0, "addScaled: other"), self->length);
+  auto other = like(argument(info, 0, "addScaled: other"), *self);
   float factor = static_cast<float>(argument(info, 1, "addScaled: scale").number());
   Environment::of(info.Env()).enqueue([self, other, factor] {
-    rkif::add_scaled(self->length, self->data(), other->data(), factor);
+    self->kernels().add_scaled(self->length, self->data(), other->data(), factor);
   });
 }
 
 void VectorHandle::add_product(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
-  auto a = of_length(argument(info, 0, "addProduct: a"), self->length);
-  auto b = of_length(argument(info, 1, "addProduct: b"), self->length);
+  auto a = like(argument(info, 0, "addProduct: a"), *self);
+  auto b = like(argument(info, 1, "addProduct: b"), *self);
   float factor = static_cast<float>(argument(info, 2, "addProduct: scale").number());
   Environment::of(info.Env()).enqueue([self, a, b, factor] {
-    rkif::add_product(self->length, self->data(), a->data(), b->data(), factor);
+    self->kernels().add_product(self->length, self->data(), a->data(), b->data(), factor);
   });
 }
 
 void VectorHandle::scale(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   float factor = static_cast<float>(argument(info, 0, "scale: factor").number());
-  Environment::of(info.Env()).enqueue([self, factor] { rkif::scale(self->length, self->data(), factor); });
+  Environment::of(info.Env()).enqueue([self, factor] { self->kernels().scale(self->length, self->data(), factor); });
 }
 
 Napi::Value VectorHandle::norm(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   return Environment::of(info.Env())
       .promise(
-          info.Env(), [self] { return rkif::norm(self->length, self->data()); },
+          info.Env(),
+          [self] {
+            const at::Tensor result = room_beside<Norm>(self->tensor, 1);
+            self->kernels().norm(self->length, self->data(), values_in<Norm>(result));
+            return read_value<Norm>(result);
+          },
           [](Napi::Env env, const Norm& norm) -> Napi::Value {
             Napi::Object result = Napi::Object::New(env);
             result.Set("norm", norm.norm);

@@ -128,4 +128,7 @@ class Kernels {
                                   float* grad_bias) const = 0;
 };
 
+// Those of the CPU; nothing of a span's `device` is read.
+const Kernels& cpu_kernels();
+
 }  // namespace rkif

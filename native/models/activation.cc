@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "models/autograd.h"
+#include "models/device.h"
 #include "models/profile.h"
-#include "models/stored.h"
 
 namespace rkif {
 namespace {
@@ -17,25 +17,14 @@ struct ActivationKept {
   Dropout place;
 };
 
-// Calls pass(shape, pointer of the stored type) for the operands' type.
-template <class Pass>
-void in_stored_type(const ActivationKept& of, const Pass& pass) {
-  NamedWork work("rkif::activation");
-  const std::vector<DropoutRow> keys = of.place.keys(of.x.size(0));
-  const MaskedMatrix shape{of.x.size(0), of.x.size(1), keys.data(), of.place.rate};
-  if (of.x.scalar_type() == at::kBFloat16) {
-    pass(shape, static_cast<Bfloat16*>(nullptr));
-  } else {
-    pass(shape, static_cast<float*>(nullptr));
-  }
-}
+// Of a matrix that may be undefined.
+const void* values_or_null(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
 
 at::Tensor forward_values(const ActivationKept& of) {
+  NamedWork work("rkif::activation");
   at::Tensor out = at::empty_like(of.x);
-  in_stored_type(of, [&]<class T>(const MaskedMatrix& shape, T*) {
-    activation_forward<T>(of.activation, shape, stored<T>(of.x), of.gate.defined() ? stored<T>(of.gate) : nullptr,
-                          stored<T>(out));
-  });
+  kernels_of(of.x).activation_forward(of.activation, MaskedRows(of.place, of.x).shape(), stored_type(of.x),
+                                      of.x.const_data_ptr(), values_or_null(of.gate), out.mutable_data_ptr());
   return out;
 }
 
@@ -51,12 +40,12 @@ struct ActivationFunction : torch::autograd::Function<ActivationFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     ActivationKept kept = take<ActivationKept>(context);
     at::Tensor gradient = gradients[0].contiguous();
+    NamedWork work("rkif::activation");
     // The inputs are not read again: their gradients take their places.
-    in_stored_type(kept, [&]<class T>(const MaskedMatrix& shape, T*) {
-      T* gate = kept.gate.defined() ? stored<T>(kept.gate) : nullptr;
-      activation_backward<T>(kept.activation, shape, stored<T>(kept.x), gate, stored<T>(gradient), stored<T>(kept.x),
-                             gate);
-    });
+    kernels_of(kept.x).activation_backward(kept.activation, MaskedRows(kept.place, kept.x).shape(),
+                                           stored_type(kept.x), kept.x.const_data_ptr(), values_or_null(kept.gate),
+                                           gradient.const_data_ptr(), kept.x.mutable_data_ptr(),
+                                           kept.gate.defined() ? kept.gate.mutable_data_ptr() : nullptr);
     return {kept.x, kept.gate, at::Tensor(), at::Tensor()};
   }
 };

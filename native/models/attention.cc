@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "models/autograd.h"
+#include "models/device.h"
 #include "models/profile.h"
 
 namespace rkif {
@@ -32,9 +33,9 @@ at::Tensor forward_values(const at::Tensor& q, const at::Tensor& k, const at::Te
                 "attention: a prefix has other strides than the keys and values behind it");
     prefix = {place.prefix_keys.const_data_ptr<float>(), place.prefix_values.const_data_ptr<float>()};
   }
-  attention_forward(shape_of(q, k, v, place), *place.spans, bias, place.dropout, q.const_data_ptr<float>(),
-                    k.const_data_ptr<float>(), v.const_data_ptr<float>(), out.mutable_data_ptr<float>(), log_sum_exp,
-                    q.size(0), prefix);
+  kernels_of(q).attention_forward(shape_of(q, k, v, place), place.spans->beside(q), bias, place.dropout,
+                                  q.const_data_ptr<float>(), k.const_data_ptr<float>(), v.const_data_ptr<float>(),
+                                  out.mutable_data_ptr<float>(), log_sum_exp, q.size(0), prefix);
   return out;
 }
 
@@ -66,12 +67,12 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     at::Tensor dv = at::zeros_like(kept.v);
     at::Tensor dtable;
     if (kept.table.defined() && context->needs_input_grad(3)) dtable = at::zeros_like(kept.table);
-    attention_backward(shape_of(kept.q, kept.k, kept.v, kept.place), *kept.place.spans, bias_of(kept.table, kept.reach),
-                       kept.place.dropout, kept.q.const_data_ptr<float>(), kept.k.const_data_ptr<float>(),
-                       kept.v.const_data_ptr<float>(), kept.out.const_data_ptr<float>(),
-                       kept.log_sum_exp.const_data_ptr<float>(), kept.q.size(0), dout.const_data_ptr<float>(),
-                       dq.mutable_data_ptr<float>(), dk.mutable_data_ptr<float>(), dv.mutable_data_ptr<float>(),
-                       dtable.defined() ? dtable.mutable_data_ptr<float>() : nullptr);
+    kernels_of(kept.q).attention_backward(
+        shape_of(kept.q, kept.k, kept.v, kept.place), kept.place.spans->beside(kept.q), bias_of(kept.table, kept.reach),
+        kept.place.dropout, kept.q.const_data_ptr<float>(), kept.k.const_data_ptr<float>(),
+        kept.v.const_data_ptr<float>(), kept.out.const_data_ptr<float>(), kept.log_sum_exp.const_data_ptr<float>(),
+        kept.q.size(0), dout.const_data_ptr<float>(), dq.mutable_data_ptr<float>(), dk.mutable_data_ptr<float>(),
+        dv.mutable_data_ptr<float>(), dtable.defined() ? dtable.mutable_data_ptr<float>() : nullptr);
     // The kernel computes all three in one pass; what nobody asked for (frozen k below the first adapter) is dropped.
     if (!context->needs_input_grad(0)) dq = at::Tensor();
     if (!context->needs_input_grad(1)) dk = at::Tensor();

@@ -112,8 +112,8 @@ at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options)
     pass.rows = std::make_shared<RowPlaces>(inputs, batch.record_keys);
   }
   DecoderInput input;
-  input.ids = index_tensor(batch.input_ids);
-  input.places = rope_.places(positions_of(inputs), inputs.longest);
+  input.ids = index_tensor(batch.input_ids, embedding_);
+  input.places = rope_.places(positions_of(inputs), inputs.longest, embedding_);
   input.spans = attention_spans(inputs, inputs, {}, batch.record_keys);
   return stack_.run(input, embedding_, pass);
 }

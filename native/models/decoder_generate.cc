@@ -48,9 +48,10 @@ struct Tokens {
 
 NextLogits Decoder::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
   const int64_t layers = config_.num_layers, width = stack_.key_width();
+  const at::TensorOptions options_of_keys = embedding_.options().dtype(at::kFloat);
   auto kept = std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
-                                          KeyValueStore(layers, room.tokens, width),
-                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width),
+                                          KeyValueStore(layers, room.tokens, width, options_of_keys),
+                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
                                           {}});
   kept->pass.abort = options.abort;
   kept->longest = kept->prompts.longest;
@@ -71,14 +72,14 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
       input.prompt_runs.push_back({static_cast<int64_t>(tokens.ids.size()), row.length, row.start});
       tokens.add_entering(row, options.input_ids.data() + kept->prompts.starts[row.prompt]);
     }
-    input.ids = index_tensor(tokens.ids);
+    input.ids = index_tensor(tokens.ids, embedding_);
     // As if the longest prompt grew as long as any answer, like a batch of which no row leaves: where the rotation
     // depends on the longest text, keys and later queries have to agree.
     kept->longest = std::max(kept->longest, kept->prompts.longest + answered);
-    input.places = rope_.places(std::move(tokens.positions), kept->longest);
-    input.spans = std::make_shared<std::vector<AttentionSpan>>(std::move(tokens.spans));
+    input.places = rope_.places(tokens.positions, kept->longest, embedding_);
+    input.spans = std::make_shared<SpanList>(std::move(tokens.spans));
     at::Tensor states = stack_.run(input, embedding_, kept->pass);
-    return head(entering.empty() ? states : at::index_select(states, 0, index_tensor(tokens.last)));
+    return head(entering.empty() ? states : at::index_select(states, 0, index_tensor(tokens.last, states)));
   };
 }
 
@@ -87,7 +88,7 @@ Decoder::Predictions Decoder::option_states(const Sequences& prompts, const Sequ
   // Prompts, then every option but its last token, from which nothing is predicted.
   std::vector<int32_t> ids = options.input_ids, positions = positions_of(prompts), rows;
   Spans prompt_spans = attention_spans(prompts, prompts, {}, {});
-  auto spans = std::make_shared<std::vector<AttentionSpan>>(*prompt_spans);
+  std::vector<AttentionSpan> spans = prompt_spans->spans();
   int64_t longest = prompts.longest;
   for (int64_t i = 0; i < targets.count(); ++i) {
     const int64_t prompt = options.option_prompts[i], start = static_cast<int64_t>(ids.size());
@@ -98,15 +99,15 @@ Decoder::Predictions Decoder::option_states(const Sequences& prompts, const Sequ
       positions.push_back(static_cast<int32_t>(before + token));
       rows.push_back(static_cast<int32_t>(start + token));
     }
-    if (length > 0) spans->push_back({start, length, start, length, 0, prompts.starts[prompt], before});
+    if (length > 0) spans.push_back({start, length, start, length, 0, prompts.starts[prompt], before});
     longest = std::max(longest, before + targets.lengths[i]);
   }
   DecoderPass pass;
   pass.abort = options.abort;
   DecoderInput input;
-  input.ids = index_tensor(ids);
-  input.places = rope_.places(std::move(positions), longest);
-  input.spans = std::move(spans);
+  input.ids = index_tensor(ids, embedding_);
+  input.places = rope_.places(positions, longest, embedding_);
+  input.spans = std::make_shared<SpanList>(std::move(spans));
   return {stack_.run(input, embedding_, pass), std::move(rows)};
 }
 

@@ -2,26 +2,24 @@
 
 #include <ATen/ops/empty_like.h>
 
-#include "kernels/residual.h"
 #include "models/autograd.h"
 #include "models/profile.h"
-#include "models/stored.h"
 
 namespace rkif {
 
-std::vector<DropoutRow> Dropout::keys(int64_t count) const {
-  if (!active()) return {};
-  TORCH_CHECK(count == static_cast<int64_t>(rows->records.size()), "dropout: ", count, " rows, but places of ",
-              rows->records.size());
-  std::vector<DropoutRow> keys(count);
-  for (int64_t i = 0; i < count; ++i) keys[i] = dropout_row(site_key, rows->records[i], rows->positions[i]);
-  return keys;
+MaskedRows::MaskedRows(const Dropout& place, const at::Tensor& like)
+    : rows_(like.size(0)), columns_(like.size(1)), rate_(place.rate) {
+  if (!place.active()) return;
+  TORCH_CHECK(rows_ == place.rows->count(), "dropout: ", rows_, " rows, but places of ", place.rows->count());
+  keys_ = room_beside<DropoutRow>(like, rows_);
+  const auto* places = static_cast<const uint32_t*>(place.rows->beside(like).const_data_ptr());
+  kernels_of(like).dropout_keys(rows_, place.site_key, places, places + rows_, values_in<DropoutRow>(keys_));
 }
 
 void Dropout::apply(const at::Tensor& in, const at::Tensor& out) const {
   NamedWork work("rkif::dropout");
-  dropout_rows(in.size(0), in.size(1), in.const_data_ptr<float>(), keys(in.size(0)).data(), rate,
-               out.mutable_data_ptr<float>());
+  kernels_of(in).dropout_rows(MaskedRows(*this, in).shape(), in.const_data_ptr<float>(),
+                              out.mutable_data_ptr<float>());
 }
 
 namespace {
@@ -53,13 +51,8 @@ at::Tensor sum_of(const at::Tensor& residual, const at::Tensor& x, const Sublaye
   NamedWork work("rkif::residual");
   at::Tensor in = x.contiguous(), before = residual.contiguous();
   at::Tensor out = at::empty_like(before);
-  const std::vector<DropoutRow> keys = end.place.keys(out.size(0));
-  const MaskedMatrix shape{out.size(0), out.size(1), keys.data(), end.place.rate};
-  if (end.type == at::kBFloat16) {
-    add_residual(shape, stored<float>(before), stored<Bfloat16>(in), stored<float>(out));
-  } else {
-    add_residual(shape, stored<float>(before), stored<float>(in), stored<float>(out));
-  }
+  kernels_of(out).add_residual(MaskedRows(end.place, out).shape(), before.const_data_ptr<float>(), stored_type(in),
+                               in.const_data_ptr(), out.mutable_data_ptr<float>());
   return out;
 }
 
@@ -68,13 +61,8 @@ at::Tensor gradient_of_x(const at::Tensor& gradient, const SublayerEnd& end) {
   NamedWork work("rkif::residual");
   at::Tensor in = gradient.contiguous();
   at::Tensor out = at::empty_like(in, in.options().dtype(end.type));
-  const std::vector<DropoutRow> keys = end.place.keys(in.size(0));
-  const MaskedMatrix shape{in.size(0), in.size(1), keys.data(), end.place.rate};
-  if (end.type == at::kBFloat16) {
-    residual_gradient(shape, stored<float>(in), stored<Bfloat16>(out));
-  } else {
-    residual_gradient(shape, stored<float>(in), stored<float>(out));
-  }
+  kernels_of(in).residual_gradient(MaskedRows(end.place, in).shape(), in.const_data_ptr<float>(), stored_type(out),
+                                   out.mutable_data_ptr());
   return out;
 }
 

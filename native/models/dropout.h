@@ -4,9 +4,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
-#include <vector>
 
 #include "kernels/dropout.h"
+#include "models/device.h"
 #include "models/model.h"
 #include "models/packed.h"
 
@@ -19,11 +19,23 @@ struct Dropout {
   std::shared_ptr<const RowPlaces> rows;
 
   bool active() const { return rate > 0; }
-  // One for each row, whose number `count` must be; none where there is no dropout.
-  std::vector<DropoutRow> keys(int64_t count) const;
   // `out` = the mask applied to `in`; both [rows, columns], contiguous fp32, and may be the same. Backward is the same
   // call on the gradient.
   void apply(const at::Tensor& in, const at::Tensor& out) const;
+};
+
+// A matrix [rows, columns] at a place, as kernels on its device take it. Lives as long as their call.
+class MaskedRows {
+ public:
+  // `like` has the rows of the place, whatever its columns.
+  MaskedRows(const Dropout& place, const at::Tensor& like);
+  const DropoutRow* keys() const { return keys_.defined() ? values_in<DropoutRow>(keys_) : nullptr; }
+  MaskedMatrix shape() const { return {rows_, columns_, keys(), rate_}; }
+
+ private:
+  int64_t rows_, columns_;
+  double rate_;
+  at::Tensor keys_;
 };
 
 // Number of a place of dropout within a model: the layer from bit 8, the place within the layer below.

@@ -87,7 +87,7 @@ at::Tensor Encoder::unit_vectors(const std::vector<int32_t>& ids, const std::vec
     pass.counters = options.counters;
     pass.rows = std::make_shared<RowPlaces>(texts, keys);
   }
-  return mean_unit_vectors(stack_.run(index_tensor(ids), texts, keys, pass), texts);
+  return mean_unit_vectors(stack_.run(ids, texts, keys, pass), texts);
 }
 
 at::Tensor Encoder::scores(const Batch& batch, const std::vector<int32_t>& records,
@@ -99,7 +99,7 @@ at::Tensor Encoder::scores(const Batch& batch, const std::vector<int32_t>& recor
   at::Tensor vectors = unit_vectors(joined(batch.input_ids, batch.candidate_ids),
                                     joined(batch.input_lengths, batch.candidate_lengths), keys, options);
   at::Tensor of_texts = vectors.narrow(0, 0, texts);
-  if (!records.empty()) of_texts = at::index_select(of_texts, 0, index_tensor(records));
+  if (!records.empty()) of_texts = at::index_select(of_texts, 0, index_tensor(records, of_texts));
   return at::mm(at::mul(of_texts, config_.similarity_scale), vectors.narrow(0, texts, candidates).t());
 }
 

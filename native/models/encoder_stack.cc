@@ -89,12 +89,13 @@ at::Tensor EncoderStack::norm(const at::Tensor& x, const LayerNorm& norm) const 
   return layer_norm(x, norm, config_.norm_epsilon);
 }
 
-at::Tensor EncoderStack::embedded(const at::Tensor& ids, const Sequences& texts, const EncoderPass& pass) const {
+at::Tensor EncoderStack::embedded(const std::vector<int32_t>& ids, const Sequences& texts,
+                                  const EncoderPass& pass) const {
   std::vector<int32_t> rows = positions_of(texts);
   for (int32_t& row : rows) row += static_cast<int32_t>(config_.first_position);
-  at::Tensor x = embed(ids, words_);
+  at::Tensor x = embed(index_tensor(ids, words_), words_);
   if (types_.defined()) x = at::add(x, types_.narrow(0, 0, 1));
-  x = at::add(x, embed(index_tensor(rows), positions_));
+  x = at::add(x, embed(index_tensor(rows, words_), positions_));
   return dropout(norm(x, embedding_norm_), place(pass, 0, kEmbedding));
 }
 
@@ -119,7 +120,7 @@ at::Tensor EncoderStack::feed_forward(const at::Tensor& x, const EncoderPass& pa
   return linear(inside, block.out, adapter_place(pass, layer, kOut));
 }
 
-at::Tensor EncoderStack::run(const at::Tensor& ids, const Sequences& texts, const std::vector<uint32_t>& keys,
+at::Tensor EncoderStack::run(const std::vector<int32_t>& ids, const Sequences& texts, const std::vector<uint32_t>& keys,
                              const EncoderPass& pass) const {
   // DistilBERT's attention has dropout on its probabilities only.
   const bool attention_output = config_.naming != EncoderNaming::kDistilBert;

@@ -33,7 +33,7 @@ class EncoderStack {
 
   void list(SlotList& slots);
   // States after the last layer, [tokens, hidden size]. `keys`: of the texts, for dropout; may be empty without.
-  at::Tensor run(const at::Tensor& ids, const Sequences& texts, const std::vector<uint32_t>& keys,
+  at::Tensor run(const std::vector<int32_t>& ids, const Sequences& texts, const std::vector<uint32_t>& keys,
                  const EncoderPass& pass) const;
 
  private:
@@ -47,7 +47,7 @@ class EncoderStack {
   Dropout place(const EncoderPass& pass, size_t layer, uint32_t site) const;
   Dropout adapter_place(const EncoderPass& pass, size_t layer, uint32_t site) const;
   at::Tensor norm(const at::Tensor& x, const LayerNorm& norm) const;
-  at::Tensor embedded(const at::Tensor& ids, const Sequences& texts, const EncoderPass& pass) const;
+  at::Tensor embedded(const std::vector<int32_t>& ids, const Sequences& texts, const EncoderPass& pass) const;
   at::Tensor attention(const at::Tensor& x, const Spans& spans, const EncoderPass& pass, size_t layer) const;
   at::Tensor feed_forward(const at::Tensor& x, const EncoderPass& pass, size_t layer) const;
 

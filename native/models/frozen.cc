@@ -49,7 +49,8 @@ void freeze_adapters(const std::vector<Linear*>& layers) {
 
 at::Tensor frozen_values(const std::vector<Linear*>& layers) {
   const int64_t adapters = adapter_count(layers);
-  at::Tensor values = at::empty({adapters * parameter_count(layers)}, at::kFloat);
+  const at::TensorOptions options = layers.empty() ? at::TensorOptions(at::kFloat) : layers.front()->a.options();
+  at::Tensor values = at::empty({adapters * parameter_count(layers)}, options);
   int64_t offset = 0;
   auto append = [&](const at::Tensor& part) {
     values.narrow(0, offset, part.numel()).view(part.sizes()).copy_(part);

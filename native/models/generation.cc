@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/gather.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +11,8 @@
 #include <stdexcept>
 
 #include "kernels/dropout.h"
+
+#include "models/device.h"
 
 namespace rkif {
 namespace {
@@ -92,18 +95,17 @@ int32_t sample(const float* logits, int64_t count, const Sampling& sampling, dou
 
 // Rows that have too few tokens yet do not end.
 void forbid_ends(const at::Tensor& logits, const GenerateOptions& options, const std::vector<GenerationRow>& rows) {
-  const int64_t count = logits.size(1);
-  float* values = logits.mutable_data_ptr<float>();
+  std::vector<int64_t> places;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].step >= options.min_new_tokens) continue;
-    for (int32_t id : options.end_token_ids) {
-      values[static_cast<int64_t>(i) * count + id] = -std::numeric_limits<float>::infinity();
-    }
+    for (int32_t id : options.end_token_ids) places.push_back(static_cast<int64_t>(i) * logits.size(1) + id);
   }
+  if (places.empty()) return;
+  logits.view(-1).index_fill_(0, tensor_beside(logits, places, at::kLong), -std::numeric_limits<float>::infinity());
 }
 
 std::vector<int32_t> best_tokens(const at::Tensor& logits) {
-  at::Tensor best = at::argmax(logits, 1);
+  at::Tensor best = at::argmax(logits, 1).cpu();
   const int64_t* ids = best.const_data_ptr<int64_t>();
   return {ids, ids + best.numel()};
 }
@@ -111,9 +113,11 @@ std::vector<int32_t> best_tokens(const at::Tensor& logits) {
 // The best of what is no number would be any token; NaN counts as the highest. Minus infinity is a number here: a token
 // that cannot be.
 void check_numbers(const at::Tensor& logits, const std::vector<int32_t>& best, const std::vector<GenerationRow>& rows) {
-  const float* values = logits.const_data_ptr<float>();
+  const at::Tensor columns = index_tensor(best, logits).to(at::kLong).unsqueeze(1);
+  const at::Tensor found = at::gather(logits, 1, columns).cpu();
+  const float* values = found.const_data_ptr<float>();
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (std::isfinite(values[static_cast<int64_t>(i) * logits.size(1) + best[i]])) continue;
+    if (std::isfinite(values[i])) continue;
     throw NotFinite("generate: the logits behind prompt " + std::to_string(rows[i].prompt) +
                     " are not finite: the weights or the adapter hold values that are no numbers, or too large");
   }
@@ -123,7 +127,7 @@ void check_numbers(const at::Tensor& logits, const std::vector<int32_t>& best, c
 
 std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling,
                                    const std::vector<GenerationRow>& rows) {
-  at::Tensor values = logits.contiguous();
+  at::Tensor values = logits.contiguous().cpu();
   const int64_t count = values.size(1);
   const float* data = values.const_data_ptr<float>();
   std::vector<int32_t> tokens(rows.size());

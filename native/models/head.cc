@@ -1,6 +1,7 @@
 #include "models/head.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
 
 #include "kernels/vocabulary.h"
 #include "models/autograd.h"
@@ -12,6 +13,7 @@ namespace {
 at::Tensor logits_of(const at::Tensor& states, const at::Tensor& weight) {
   NamedWork work("rkif::vocabulary");
   at::Tensor in = states.contiguous();
+  if (!in.device().is_cpu()) return at::mm(in, weight.t());
   at::Tensor logits = at::empty({in.size(0), weight.size(0)}, in.options());
   vocabulary_logits(in.size(0), weight.size(0), weight.size(1), in.const_data_ptr<float>(),
                     weight.const_data_ptr<float>(), logits.mutable_data_ptr<float>());
@@ -28,6 +30,7 @@ struct HeadFunction : torch::autograd::Function<HeadFunction> {
     NamedWork work("rkif::vocabulary");
     at::Tensor weight = take<at::Tensor>(context);
     at::Tensor gradient = gradients[0].contiguous();
+    if (!gradient.device().is_cpu()) return {at::mm(gradient, weight), at::Tensor()};
     at::Tensor to_states = at::empty({gradient.size(0), weight.size(1)}, gradient.options());
     vocabulary_gradient(gradient.size(0), weight.size(0), weight.size(1), gradient.const_data_ptr<float>(),
                         weight.const_data_ptr<float>(), to_states.mutable_data_ptr<float>());

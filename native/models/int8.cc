@@ -18,8 +18,11 @@
 namespace rkif {
 namespace {
 
-// Rows widened at once: about 2 MB, so that the product finds them in the cache.
-int64_t block_rows(int64_t columns) { return std::clamp<int64_t>((int64_t{1} << 20) / columns, 16, 4096); }
+// Rows widened at once: on the CPU about 2 MB, so that the product finds them in the cache; on a GPU enough to fill it.
+int64_t block_rows(const at::Tensor& values) {
+  if (!values.device().is_cpu()) return std::max<int64_t>(1024, (int64_t{1} << 25) / values.size(1));
+  return std::clamp<int64_t>((int64_t{1} << 20) / values.size(1), 16, 4096);
+}
 
 // A row of the stored type as fp32: itself, or in `row`.
 const float* as_float(const float* from, int64_t, float*) { return from; }
@@ -56,6 +59,11 @@ void quantise_all(const at::Tensor& weight, QuantisedRows& result) {
 // Rows [begin, begin + count) as bf16.
 at::Tensor widened(const QuantisedRows& weight, int64_t begin, int64_t count, at::Tensor& buffer) {
   NamedWork work("rkif::widen");
+  if (!buffer.device().is_cpu()) {
+    at::Tensor part = buffer.narrow(0, 0, count);
+    part.copy_(weight.values.narrow(0, begin, count));  // exact
+    return part;
+  }
   const int64_t columns = weight.values.size(1);
   const int8_t* from = weight.values.const_data_ptr<int8_t>() + begin * columns;
   auto* to = reinterpret_cast<uint16_t*>(buffer.mutable_data_ptr<at::BFloat16>());
@@ -66,8 +74,8 @@ at::Tensor widened(const QuantisedRows& weight, int64_t begin, int64_t count, at
 }
 
 at::Tensor block_buffer(const QuantisedRows& weight) {
-  int64_t rows = std::min(weight.values.size(0), block_rows(weight.values.size(1)));
-  return at::empty({rows, weight.values.size(1)}, at::kBFloat16);
+  int64_t rows = std::min(weight.values.size(0), block_rows(weight.values));
+  return at::empty({rows, weight.values.size(1)}, weight.values.options().dtype(at::kBFloat16));
 }
 
 }  // namespace
@@ -94,7 +102,7 @@ QuantisedRows quantise_rows(const at::Tensor& given) {
 at::Tensor times_transposed(const at::Tensor& x, const QuantisedRows& weight) {
   const int64_t out = weight.values.size(0);
   at::Tensor narrow_x = x.to(at::kBFloat16);
-  at::Tensor y = at::empty({x.size(0), out}, at::kFloat);
+  at::Tensor y = at::empty({x.size(0), out}, x.options().dtype(at::kFloat));
   at::Tensor buffer = block_buffer(weight);
   for (int64_t begin = 0; begin < out; begin += buffer.size(0)) {
     int64_t count = std::min(buffer.size(0), out - begin);
@@ -107,7 +115,7 @@ at::Tensor times_transposed(const at::Tensor& x, const QuantisedRows& weight) {
 
 at::Tensor times(const at::Tensor& y, const QuantisedRows& weight) {
   const int64_t out = weight.values.size(0);
-  at::Tensor x = at::zeros({y.size(0), weight.values.size(1)}, at::kFloat);
+  at::Tensor x = at::zeros({y.size(0), weight.values.size(1)}, y.options().dtype(at::kFloat));
   at::Tensor buffer = block_buffer(weight);
   for (int64_t begin = 0; begin < out; begin += buffer.size(0)) {
     int64_t count = std::min(buffer.size(0), out - begin);

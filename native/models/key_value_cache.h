@@ -22,8 +22,8 @@ struct RowRun {
 // A fixed number of tokens in every layer. What has not been written is undefined, and takes no memory yet.
 class KeyValueStore {
  public:
-  // `width`: columns of keys and of values.
-  KeyValueStore(int64_t layers, int64_t tokens, int64_t width);
+  // `width`: columns of keys and of values. `options`: fp32 on the model's device.
+  KeyValueStore(int64_t layers, int64_t tokens, int64_t width, const at::TensorOptions& options);
 
   void write(int64_t layer, const KeyValues& computed, const std::vector<RowRun>& runs);
   // Of another size from now on, with what the runs name where they say.
@@ -38,7 +38,7 @@ class KeyValueStore {
 class AnswerKeys {
  public:
   // Answers of at most `most` tokens.
-  AnswerKeys(int64_t layers, int64_t slots, int64_t most, int64_t width);
+  AnswerKeys(int64_t layers, int64_t slots, int64_t most, int64_t width, const at::TensorOptions& options);
 
   // Makes room for `tokens` of every answer. Most answers are short: the room grows as they do.
   void reserve(int64_t tokens);

@@ -26,7 +26,7 @@ LossReport LanguageModel::accumulate_batch(const Batch& batch, const AccumulateO
   at::AutoGradMode with_graph(true);
   at::Tensor rows = states(batch, options);
   if (static_cast<int64_t>(targets.labels.size()) < rows.size(0)) {
-    rows = at::index_select(rows, 0, index_tensor(targets.rows));
+    rows = at::index_select(rows, 0, index_tensor(targets.rows, rows));
   }
   return backward_of_cross_entropy(head(rows), targets.labels, options.loss_scale / options.divisor);
 }
@@ -54,7 +54,7 @@ std::vector<double> LanguageModel::losses_of(const Predictions& predictions, con
       places.push_back(static_cast<int32_t>(rows.size() - 1));
       chunk.push_back(labels[order[next]]);
     }
-    at::Tensor logits = head(at::index_select(predictions.states, 0, index_tensor(rows)));
+    at::Tensor logits = head(at::index_select(predictions.states, 0, index_tensor(rows, predictions.states)));
     std::vector<double> part = cross_entropy(logits, places, chunk);
     for (size_t i = 0; i < part.size(); ++i) losses[order[first + i]] = part[i];
   }

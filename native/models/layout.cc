@@ -14,9 +14,10 @@ size_t FlatParameters::add(std::string name, std::vector<int64_t> shape) {
   return layout_.size() - 1;
 }
 
-void FlatParameters::allocate() {
-  parameters_ = at::zeros({length_}, at::kFloat);
-  gradients_ = at::zeros({length_}, at::kFloat);
+void FlatParameters::allocate(c10::Device device) {
+  const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
+  parameters_ = at::zeros({length_}, options);
+  gradients_ = at::zeros({length_}, options);
   for (const TensorLayout& tensor : layout_) {
     int64_t count = c10::multiply_integers(tensor.shape);
     at::Tensor leaf = parameters_.narrow(0, tensor.offset, count).view(tensor.shape).detach();

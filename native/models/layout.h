@@ -16,7 +16,7 @@ class FlatParameters {
   // Zeros for all; then every tensor is a detached leaf with requires_grad whose .grad is a view of gradients().
   // Autograd adds to such a .grad in place as long as nobody resets it and no graph of the gradient is asked for: clear
   // the flat vector, never the views.
-  void allocate();
+  void allocate(c10::Device device);
 
   const at::Tensor& leaf(size_t index) const { return leaves_.at(index); }
   const std::vector<TensorLayout>& layout() const { return layout_; }

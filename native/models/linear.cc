@@ -8,11 +8,10 @@
 #include <ATen/ops/sum.h>
 
 #include <optional>
-#include <vector>
 
-#include "kernels/low_rank.h"
 #include "models/autograd.h"
 #include "models/checkpointed.h"
+#include "models/device.h"
 #include "models/int8.h"
 #include "models/profile.h"
 
@@ -43,24 +42,25 @@ at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
 // The low-rank path of one pair of factors, as the kernels take it.
 class LowRankPath {
  public:
-  LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, int64_t rows)
-      : keys_(place.keys(rows)) {
-    layer_ = {a.size(1), b.size(0),    a.size(0), a.const_data_ptr<float>(), b.const_data_ptr<float>(),
-              scale,     keys_.data(), place.rate};
+  // `rows`: a matrix with the rows of the place.
+  LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, const at::Tensor& rows)
+      : masked_(place, rows) {
+    layer_ = {a.size(1), b.size(0),      a.size(0), a.const_data_ptr<float>(), b.const_data_ptr<float>(),
+              scale,     masked_.keys(), place.rate};
   }
   LowRankPath(const LowRankPath&) = delete;
 
   void add_to(const at::Tensor& y, const at::Tensor& x, float* hidden) const {
     NamedWork work("rkif::low_rank");
-    low_rank_forward(x.size(0), layer_, x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), hidden);
+    kernels_of(x).low_rank_forward(x.size(0), layer_, x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), hidden);
   }
   void backward(const float* x, const float* hidden, const at::Tensor& dy, const LowRankGradients& into) const {
     NamedWork work("rkif::low_rank");
-    low_rank_backward(dy.size(0), layer_, x, hidden, dy.const_data_ptr<float>(), into);
+    kernels_of(dy).low_rank_backward(dy.size(0), layer_, x, hidden, dy.const_data_ptr<float>(), into);
   }
 
  private:
-  std::vector<DropoutRow> keys_;
+  MaskedRows masked_;
   LowRank layer_;
 };
 
@@ -95,10 +95,10 @@ at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropou
       *low_rank = at::empty({in.size(0), layer.a.size(0)}, in.options());
       hidden = low_rank->mutable_data_ptr<float>();
     }
-    LowRankPath(layer.a, layer.b, layer.scale, place, in.size(0)).add_to(y, in, hidden);
+    LowRankPath(layer.a, layer.b, layer.scale, place, in).add_to(y, in, hidden);
   }
   if (layer.has_frozen()) {
-    LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, place, in.size(0)).add_to(y, in, nullptr);
+    LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, place, in).add_to(y, in, nullptr);
   }
   return y;
 }
@@ -141,12 +141,12 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       LowRankGradients into;
       if (needs_x) into.x = dx.mutable_data_ptr<float>();
       if (layer.has_frozen() && needs_x) {
-        LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, kept.place, dy.size(0))
+        LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, kept.place, dy)
             .backward(nullptr, nullptr, dy, into);
       }
       into.a = layer.a.grad().mutable_data_ptr<float>();
       into.b = layer.b.grad().mutable_data_ptr<float>();
-      LowRankPath(layer.a, layer.b, layer.scale, kept.place, dy.size(0))
+      LowRankPath(layer.a, layer.b, layer.scale, kept.place, dy)
           .backward(kept.x.const_data_ptr<float>(), kept.low_rank.const_data_ptr<float>(), dy, into);
     }
     return {dx, {}, {}, {}, {}};

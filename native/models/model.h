@@ -63,6 +63,8 @@ struct ModelOptions {
   double base_dropout = -1;                 // below 0: the config's rates
   // Frozen linear layers are kept laid out for products as well: faster, for twice their memory.
   bool prepack = false;
+  // Where the weights, the flat vectors and all that is computed are.
+  c10::Device device = c10::kCPU;
   // Layers keep their inputs only and are computed again in the backward pass: less memory for a third more time.
   bool gradient_checkpointing = false;
   // Told of every tensor of the checkpoint that is not looked at again, or seldom: pages of a map may go.

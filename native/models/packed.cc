@@ -41,15 +41,15 @@ RowPlaces::RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& re
 
 Spans attention_spans(const Sequences& queries, const Sequences& keys, const std::vector<int32_t>& keys_of,
                       const std::vector<uint32_t>& records) {
-  auto spans = std::make_shared<std::vector<AttentionSpan>>();
-  spans->reserve(queries.lengths.size());
+  std::vector<AttentionSpan> spans;
+  spans.reserve(queries.lengths.size());
   for (int64_t i = 0; i < queries.count(); ++i) {
     if (queries.lengths[i] == 0) continue;
     int64_t k = keys_of.empty() ? i : keys_of[i];
-    spans->push_back(
+    spans.push_back(
         {queries.starts[i], queries.lengths[i], keys.starts[k], keys.lengths[k], records.empty() ? 0 : records[i]});
   }
-  return spans;
+  return std::make_shared<SpanList>(std::move(spans));
 }
 
 void check_packed(const std::string& what, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths,
@@ -76,10 +76,23 @@ void check_packed(const std::string& what, const std::vector<int32_t>& ids, cons
   }
 }
 
-at::Tensor index_tensor(const std::vector<int32_t>& values) {
-  at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, at::kInt);
-  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<int32_t>());
-  return tensor;
+const at::Tensor& RowPlaces::beside(const at::Tensor& like) const {
+  if (!placed_.defined()) {
+    std::vector<uint32_t> both = records;
+    both.insert(both.end(), positions.begin(), positions.end());
+    placed_ = tensor_beside(like, both, at::kInt).view({2, count()});
+  }
+  return placed_;
+}
+
+DeviceSpans SpanList::beside(const at::Tensor& like) const {
+  if (like.device().is_cpu()) return {spans_, spans_.data()};
+  if (!placed_.defined()) {
+    std::vector<uint8_t> bytes(spans_.size() * sizeof(AttentionSpan));
+    if (!bytes.empty()) std::memcpy(bytes.data(), spans_.data(), bytes.size());
+    placed_ = tensor_beside(like, bytes, at::kByte);
+  }
+  return {spans_, static_cast<const AttentionSpan*>(placed_.const_data_ptr())};
 }
 
 }  // namespace rkif

@@ -5,9 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "kernels/attention.h"
+#include "models/device.h"
 
 namespace rkif {
 
@@ -28,12 +29,30 @@ struct RowPlaces {
   std::vector<uint32_t> positions;
 
   RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& record_keys);
+  int64_t count() const { return static_cast<int64_t>(records.size()); }
+  // Both vectors as one tensor, [2, rows] of 32 bits, where `like` is: copied there once.
+  const at::Tensor& beside(const at::Tensor& like) const;
+
+ private:
+  mutable at::Tensor placed_;
 };
 
 // 0, 1, ... of every sequence.
 std::vector<int32_t> positions_of(const Sequences& sequences);
 
-using Spans = std::shared_ptr<const std::vector<AttentionSpan>>;
+// The spans of a batch, which go to a device once, however many layers attend by them.
+class SpanList {
+ public:
+  explicit SpanList(std::vector<AttentionSpan> spans) : spans_(std::move(spans)) {}
+  const std::vector<AttentionSpan>& spans() const { return spans_; }
+  // The list as kernels on the device of `like` take it.
+  DeviceSpans beside(const at::Tensor& like) const;
+
+ private:
+  std::vector<AttentionSpan> spans_;
+  mutable at::Tensor placed_;
+};
+using Spans = std::shared_ptr<const SpanList>;
 
 // Sequence i of `queries` attends to sequence keys_of[i] of `keys` (to sequence i where keys_of is empty). `records`
 // may be empty: no dropout.
@@ -48,8 +67,5 @@ enum class Labels { kNo, kYes };
 // `shortest`. `what` names them in the message (std::invalid_argument). Labels may be -100.
 void check_packed(const std::string& what, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths,
                   int32_t shortest, int64_t vocabulary, Labels labels);
-
-// An int32 tensor with a copy of the values.
-at::Tensor index_tensor(const std::vector<int32_t>& values);
 
 }  // namespace rkif

@@ -19,7 +19,7 @@ FlatParameters install_all_trainable(const std::vector<ParameterSlot>& slots, co
                                      WeightReader& reader) {
   FlatParameters flat;
   for (const ParameterSlot& slot : slots) flat.add(slot.name, slot.shape);
-  flat.allocate();
+  flat.allocate(options.device);
   for (size_t i = 0; i < slots.size(); ++i) {
     at::Tensor values = stored(slots[i], reader);
     if (values.defined()) {
@@ -35,11 +35,12 @@ FlatParameters install_all_trainable(const std::vector<ParameterSlot>& slots, co
 void place(const ParameterSlot& slot, const at::Tensor& values, const ModelOptions& options) {
   if (slot.linear != nullptr && options.base_type == BaseType::kInt8) {
     QuantisedRows quantised = quantise_rows(values);
-    *slot.tensor = std::move(quantised.values);
-    slot.linear->scales = std::move(quantised.scales);
+    *slot.tensor = quantised.values.to(options.device);
+    slot.linear->scales = quantised.scales.to(options.device);
   } else {
     bool wide = slot.small || options.base_type == BaseType::kFloat32;
-    *slot.tensor = values.to(wide ? at::kFloat : at::kBFloat16).contiguous();
+    // Rounded here, then moved: half of the bytes where the base is bf16.
+    *slot.tensor = values.to(wide ? at::kFloat : at::kBFloat16).contiguous().to(options.device);
   }
   if (options.converted && slot.tensor->data_ptr() != values.data_ptr()) options.converted(values);
 }
@@ -88,7 +89,7 @@ FlatParameters install_adapter(const SlotList& list, const ModelOptions& options
     flat.add("base_model.model." + module.module + ".lora_B.weight", {slot.shape[0], module.r});
     layers.emplace_back(slot.linear, module.scale);
   }
-  flat.allocate();
+  flat.allocate(options.device);
   size_t leaf = 0;
   for (auto& [layer, scale] : layers) {
     layer->a = flat.leaf(leaf++);

@@ -7,12 +7,16 @@
 
 #include <algorithm>
 
-#include "kernels/vector_ops.h"
+#include "models/device.h"
 
 namespace rkif {
 namespace {
 
-double norm_of(const at::Tensor& tensor) { return norm(tensor.numel(), tensor.const_data_ptr<float>()).norm; }
+double norm_of(const at::Tensor& tensor) {
+  const at::Tensor result = room_beside<Norm>(tensor, 1);
+  kernels_of(tensor).norm(tensor.numel(), tensor.const_data_ptr<float>(), values_in<Norm>(result));
+  return read_value<Norm>(result).norm;
+}
 
 // The Frobenius norm, with weight * its gradient added.
 double add_norm_gradient(const at::Tensor& tensor, double weight) {

@@ -48,7 +48,7 @@ int32_t RelativeBuckets::bucket(int64_t offset) const {
 AttentionBias RelativeBuckets::bias(const at::Tensor& weight, int64_t reach) const {
   std::vector<int32_t> buckets(2 * reach - 1);
   for (int64_t i = 0; i < 2 * reach - 1; ++i) buckets[i] = bucket(i - (reach - 1));
-  return {at::index_select(weight, 0, index_tensor(buckets)).t().contiguous(), reach};
+  return {at::index_select(weight, 0, index_tensor(buckets, weight)).t().contiguous(), reach};
 }
 
 }  // namespace rkif

@@ -8,8 +8,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/rotate.h"
 #include "models/autograd.h"
+#include "models/device.h"
 #include "models/profile.h"
 
 namespace rkif {
@@ -19,11 +19,11 @@ at::Tensor rotated(const at::Tensor& x, int64_t heads, const RotaryPlaces& place
   NamedWork work("rkif::rotate");
   at::Tensor in = x.contiguous();
   at::Tensor out = at::empty_like(in);
-  TORCH_CHECK(in.size(0) == static_cast<int64_t>(places.positions.size()), "rotate: ", in.size(0),
-              " rows, but positions of ", places.positions.size());
-  rotate_rows(in.size(0), heads, in.size(1) / heads, in.const_data_ptr<float>(), places.positions.data(),
-              places.cosine.const_data_ptr<float>(), places.sine.const_data_ptr<float>(), inverse,
-              out.mutable_data_ptr<float>());
+  TORCH_CHECK(in.size(0) == places.positions.numel(), "rotate: ", in.size(0), " rows, but positions of ",
+              places.positions.numel());
+  kernels_of(in).rotate_rows(in.size(0), heads, in.size(1) / heads, in.const_data_ptr<float>(),
+                             places.positions.const_data_ptr<int32_t>(), places.cosine.const_data_ptr<float>(),
+                             places.sine.const_data_ptr<float>(), inverse, out.mutable_data_ptr<float>());
   return out;
 }
 
@@ -111,13 +111,17 @@ void Rope::fill(int64_t longest) {
   filled_ = longest;
 }
 
-Rotation Rope::places(std::vector<int32_t> positions, int64_t longest) {
+Rotation Rope::places(const std::vector<int32_t>& positions, int64_t longest, const at::Tensor& like) {
   bool exact = config_.scaling == RopeConfig::Scaling::kDynamic;
   if (exact ? longest != filled_ : longest > filled_) {
     // Grown by more than was asked for where that changes no value, as generation asks for one more each step.
     fill(exact ? longest : std::max<int64_t>(longest, std::max<int64_t>(2 * filled_, 256)));
   }
-  return std::make_shared<const RotaryPlaces>(RotaryPlaces{std::move(positions), cosine_, sine_});
+  if (cosine_.device() != like.device()) {
+    cosine_ = cosine_.to(like.device());
+    sine_ = sine_.to(like.device());
+  }
+  return std::make_shared<const RotaryPlaces>(RotaryPlaces{index_tensor(positions, like), cosine_, sine_});
 }
 
 at::Tensor rotate(const at::Tensor& x, int64_t heads, const Rotation& places) {

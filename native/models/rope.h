@@ -21,7 +21,7 @@ struct RopeConfig {
 
 // Where the rows of a packed matrix stand, and the table for them.
 struct RotaryPlaces {
-  std::vector<int32_t> positions;
+  at::Tensor positions;     // int32, one for each row
   at::Tensor cosine, sine;  // [positions, head size / 2]
 };
 using Rotation = std::shared_ptr<const RotaryPlaces>;
@@ -32,8 +32,8 @@ class Rope {
   Rope(const RopeConfig& config, int64_t head_size);
 
   // `longest`: tokens of the longest sequence so far, which decides where the table ends and, for dynamic scaling, what
-  // it holds (as transformers does it: the longest sequence of a call decides for all).
-  Rotation places(std::vector<int32_t> positions, int64_t longest);
+  // it holds (as transformers does it: the longest sequence of a call decides for all). All of it is where `like` is.
+  Rotation places(const std::vector<int32_t>& positions, int64_t longest, const at::Tensor& like);
 
  private:
   // theta^(-2i / head size) after scaling, in fp32 as transformers keeps them.

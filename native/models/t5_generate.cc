@@ -35,9 +35,9 @@ struct Entering {
 };
 
 // One token of each row, at a step of its own: it attends to its answer so far and to its prompt.
-T5DecoderInput next_input(const std::vector<GenerationRow>& rows, int32_t start_token, Kept& kept) {
-  auto self = std::make_shared<std::vector<AttentionSpan>>();
-  auto cross = std::make_shared<std::vector<AttentionSpan>>();
+T5DecoderInput next_input(const std::vector<GenerationRow>& rows, int32_t start_token, const at::Tensor& embedding,
+                          Kept& kept) {
+  std::vector<AttentionSpan> self, cross;
   std::vector<int32_t> ids;
   T5DecoderInput input;
   int64_t longest = 0;
@@ -47,12 +47,12 @@ T5DecoderInput next_input(const std::vector<GenerationRow>& rows, int32_t start_
     const int64_t query = static_cast<int64_t>(ids.size());
     ids.push_back(row.step == 0 ? start_token : row.token);
     input.answer_runs.push_back({query, 1, kept.answers.place(row.slot, row.step)});
-    self->push_back({query, 1, kept.answers.place(row.slot, 0), row.step + 1, 0});
-    cross->push_back({query, 1, row.start, row.length, 0});
+    self.push_back({query, 1, kept.answers.place(row.slot, 0), row.step + 1, 0});
+    cross.push_back({query, 1, row.start, row.length, 0});
   }
-  input.ids = index_tensor(ids);
-  input.self = std::move(self);
-  input.cross = std::move(cross);
+  input.ids = index_tensor(ids, embedding);
+  input.self = std::make_shared<SpanList>(std::move(self));
+  input.cross = std::make_shared<SpanList>(std::move(cross));
   input.bias = kept.bias;
   input.answers = &kept.answers.store();
   return input;
@@ -62,21 +62,22 @@ T5DecoderInput next_input(const std::vector<GenerationRow>& rows, int32_t start_
 
 NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
   const int64_t layers = config_.num_decoder_layers, width = config_.num_heads * config_.d_kv;
+  const at::TensorOptions options_of_keys = embedding_.options().dtype(at::kFloat);
   auto kept = std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
-                                          KeyValueStore(layers, room.tokens, width),
-                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width),
+                                          KeyValueStore(layers, room.tokens, width, options_of_keys),
+                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
                                           decoder_.bias(options.max_new_tokens),
                                           {}});
   kept->pass.abort = options.abort;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
     if (!entering.empty()) {
       Entering packed(options, kept->prompts, entering);
-      at::Tensor encoded = encoder_.encode(index_tensor(packed.ids), packed.sequences, {}, embedding_, kept->pass);
+      at::Tensor encoded = encoder_.encode(index_tensor(packed.ids, embedding_), packed.sequences, {}, embedding_, kept->pass);
       decoder_.keep_cross_keys(encoded, packed.runs, kept->pass, kept->cross);
     }
     std::vector<GenerationRow> rows = growing;
     rows.insert(rows.end(), entering.begin(), entering.end());
-    T5DecoderInput input = next_input(rows, static_cast<int32_t>(config_.decoder_start_token_id), *kept);
+    T5DecoderInput input = next_input(rows, static_cast<int32_t>(config_.decoder_start_token_id), embedding_, *kept);
     return head(decoder_.decode(input, {}, kept->cross.layers(), embedding_, kept->pass));
   };
 }
@@ -85,14 +86,14 @@ T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& tar
                                   const ScoreOptions& options) const {
   T5Pass pass;
   pass.abort = options.abort;
-  at::Tensor encoded = encoder_.encode(index_tensor(options.input_ids), prompts, {}, embedding_, pass);
+  at::Tensor encoded = encoder_.encode(index_tensor(options.input_ids, embedding_), prompts, {}, embedding_, pass);
   // The start token of every prompt, which all its options share, then every option but its last token, from which
   // nothing is predicted.
   std::vector<int32_t> ids(prompts.count(), static_cast<int32_t>(config_.decoder_start_token_id)), rows;
-  auto self = std::make_shared<std::vector<AttentionSpan>>(), cross = std::make_shared<std::vector<AttentionSpan>>();
+  std::vector<AttentionSpan> self, cross;
   for (int64_t i = 0; i < prompts.count(); ++i) {
-    self->push_back({i, 1, i, 1, 0});
-    cross->push_back({i, 1, prompts.starts[i], prompts.lengths[i], 0});
+    self.push_back({i, 1, i, 1, 0});
+    cross.push_back({i, 1, prompts.starts[i], prompts.lengths[i], 0});
   }
   for (int64_t i = 0; i < targets.count(); ++i) {
     const int32_t prompt = options.option_prompts[i];
@@ -103,16 +104,17 @@ T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& tar
       rows.push_back(static_cast<int32_t>(start + token));
     }
     if (length == 0) continue;
-    self->push_back({start, length, start, length, 0, prompt, 1});
+    self.push_back({start, length, start, length, 0, prompt, 1});
     // Neighbours that attend to one prompt do so together: its keys are laid out once.
-    AttentionSpan& before = cross->back();
+    AttentionSpan& before = cross.back();
     if (before.key_start == prompts.starts[prompt] && before.query_start + before.query_length == start) {
       before.query_length += length;
     } else {
-      cross->push_back({start, length, prompts.starts[prompt], prompts.lengths[prompt], 0});
+      cross.push_back({start, length, prompts.starts[prompt], prompts.lengths[prompt], 0});
     }
   }
-  T5DecoderInput input{index_tensor(ids), std::move(self), std::move(cross), decoder_.bias(targets.longest)};
+  T5DecoderInput input{index_tensor(ids, embedding_), std::make_shared<SpanList>(std::move(self)),
+                       std::make_shared<SpanList>(std::move(cross)), decoder_.bias(targets.longest)};
   return {decoder_.decode(input, encoded, {}, embedding_, pass), std::move(rows)};
 }
 

@@ -1,0 +1,185 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "kernels/kernels.h"
+#include "kernels/mask_rows.h"
+#include "kernels/residual.h"
+#include "kernels/rotate.h"
+
+namespace rkif {
+namespace {
+
+// Calls pass(pointer of the stored type) for a type known at run time.
+template <class Pass>
+void in_stored_type(Stored type, const Pass& pass) {
+  if (type == Stored::kBfloat16) {
+    pass(static_cast<Bfloat16*>(nullptr));
+  } else {
+    pass(static_cast<float*>(nullptr));
+  }
+}
+
+bool any_nan(const FusionMask& mask) {
+  return std::any_of(mask.thresholds, mask.thresholds + mask.threshold_count, [](float t) { return std::isnan(t); });
+}
+
+class CpuKernels final : public Kernels {
+ public:
+  void difference(int64_t n, const float* a, const float* b, float* out) const override {
+    rkif::difference(n, a, b, out);
+  }
+  void add_scaled(int64_t n, float* x, const float* y, float scale) const override { rkif::add_scaled(n, x, y, scale); }
+  void add_product(int64_t n, float* x, const float* a, const float* b, float scale) const override {
+    rkif::add_product(n, x, a, b, scale);
+  }
+  void scale(int64_t n, float* x, float factor) const override { rkif::scale(n, x, factor); }
+  void product(int64_t n, const float* a, const float* b, float* out) const override { rkif::product(n, a, b, out); }
+  void norm(int64_t n, const float* x, Norm* result) const override { *result = rkif::norm(n, x); }
+
+  void update_importance(int64_t n, const float* weights, const float* gradients, const uint8_t* mask,
+                         ImportanceDecay decay, float* importance, float* uncertainty) const override {
+    rkif::update_importance(n, weights, gradients, mask, decay, importance, uncertainty);
+  }
+  void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, const Norm* norm,
+                  double max_norm, const AdamW& options, const ImportanceUpdate* importance) const override {
+    if (norm->non_finite > 0) return;
+    const float factor = std::isinf(max_norm) ? 1.0f : clip_factor(norm->norm, max_norm);
+    rkif::adamw_step(n, weights, gradients, m, v, factor, options, importance);
+  }
+
+  void quantiles(int64_t n, const float* values, const std::vector<double>& at, double* results) const override {
+    const std::vector<double> found = rkif::quantiles(n, values, at);
+    std::copy(found.begin(), found.end(), results);
+  }
+  void mask_by_quantile(int64_t n, const float* values, double at, Compare compare, uint8_t* mask,
+                        float* threshold) const override {
+    *threshold = quantile(n, values, at);
+    mask_by_threshold(n, values, *threshold, compare, mask);
+  }
+  void mask_top_k(int64_t n, const float* values, int64_t k, uint8_t* mask, float* threshold) const override {
+    *threshold = rkif::mask_top_k(n, values, k, mask);
+  }
+  void count_bits(int64_t n, const uint8_t* mask, int64_t* result) const override {
+    *result = std::accumulate(mask, mask + n, int64_t{0});
+  }
+  void mask_rows(int64_t rows, int64_t columns, float* values, const float* sums, double at) const override {
+    rkif::mask_rows(rows, columns, values, sums, at);
+  }
+
+  void fuse(int64_t n, const float* start, const float* tau_in, const float* tau_out, const FusionMask& in,
+            const FusionMask& out, const FusionTable& table, float* parameters, int64_t* counts) const override {
+    if (any_nan(in) || any_nan(out)) {
+      if (parameters != start) std::copy(start, start + n, parameters);
+      std::fill(counts, counts + FusionCounts().size(), -1);
+      return;
+    }
+    const FusionCounts found = rkif::fuse(n, start, tau_in, tau_out, in.bits, out.bits, table, parameters);
+    std::copy(found.begin(), found.end(), counts);
+  }
+  void fuse_adaptive(int64_t n, const float* start, const float* tau_in, const float* tau_out, const float* score_in,
+                     const float* score_out, float temperature, float* parameters, float* weight_in, float* weight_out,
+                     int32_t* fused) const override {
+    *fused = rkif::fuse_adaptive(n, start, tau_in, tau_out, score_in, score_out, temperature, parameters, weight_in,
+                                 weight_out);
+  }
+
+  void dropout_keys(int64_t rows, uint64_t site_key, const uint32_t* records, const uint32_t* positions,
+                    DropoutRow* keys) const override {
+    for (int64_t i = 0; i < rows; ++i) keys[i] = dropout_row(site_key, records[i], positions[i]);
+  }
+  void dropout_rows(const MaskedMatrix& shape, const float* in, float* out) const override {
+    rkif::dropout_rows(shape.rows, shape.columns, in, shape.keys, shape.rate, out);
+  }
+  void add_residual(const MaskedMatrix& shape, const float* residual, Stored type, const void* x,
+                    float* out) const override {
+    in_stored_type(type,
+                   [&]<class T>(T*) { rkif::add_residual(shape, residual, static_cast<const T*>(x), out); });
+  }
+  void residual_gradient(const MaskedMatrix& shape, const float* g, Stored type, void* dx) const override {
+    in_stored_type(type, [&]<class T>(T*) { rkif::residual_gradient(shape, g, static_cast<T*>(dx)); });
+  }
+  void activation_forward(Activation activation, const MaskedMatrix& shape, Stored type, const void* x,
+                          const void* gate, void* out) const override {
+    in_stored_type(type, [&]<class T>(T*) {
+      rkif::activation_forward<T>(activation, shape, static_cast<const T*>(x), static_cast<const T*>(gate),
+                                  static_cast<T*>(out));
+    });
+  }
+  void activation_backward(Activation activation, const MaskedMatrix& shape, Stored type, const void* x,
+                           const void* gate, const void* dout, void* dx, void* dgate) const override {
+    in_stored_type(type, [&]<class T>(T*) {
+      rkif::activation_backward<T>(activation, shape, static_cast<const T*>(x), static_cast<const T*>(gate),
+                                   static_cast<const T*>(dout), static_cast<T*>(dx), static_cast<T*>(dgate));
+    });
+  }
+
+  void rms_norm(int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon, float* out,
+                float* inverse) const override {
+    rkif::rms_norm(rows, columns, x, weight, epsilon, out, inverse);
+  }
+  void rms_norm_gradient(int64_t rows, int64_t columns, const float* x, const float* weight, const float* inverse,
+                         const float* g, float* dx) const override {
+    rkif::rms_norm_gradient(rows, columns, x, weight, inverse, g, dx);
+  }
+  void add_rms_norm_weight_gradient(int64_t rows, int64_t columns, const float* x, const float* inverse, const float* g,
+                                    float* dweight) const override {
+    rkif::add_rms_norm_weight_gradient(rows, columns, x, inverse, g, dweight);
+  }
+  void layer_norm(int64_t rows, int64_t columns, const float* x, const float* weight, const float* bias, float epsilon,
+                  float* out, Moments* moments) const override {
+    rkif::layer_norm(rows, columns, x, weight, bias, epsilon, out, moments);
+  }
+  void layer_norm_gradient(int64_t rows, int64_t columns, const float* x, const float* weight, const Moments* moments,
+                           const float* g, float* dx) const override {
+    rkif::layer_norm_gradient(rows, columns, x, weight, moments, g, dx);
+  }
+  void add_layer_norm_parameter_gradients(int64_t rows, int64_t columns, const float* x, const Moments* moments,
+                                          const float* g, float* dweight, float* dbias) const override {
+    rkif::add_layer_norm_parameter_gradients(rows, columns, x, moments, g, dweight, dbias);
+  }
+
+  void rotate_rows(int64_t rows, int64_t heads, int64_t head_size, const float* x, const int32_t* positions,
+                   const float* cosine, const float* sine, bool inverse, float* out) const override {
+    rkif::rotate_rows(rows, heads, head_size, x, positions, cosine, sine, inverse, out);
+  }
+  void mean_unit_vectors(const PackedTexts& texts, int64_t columns, const float* states, float* out,
+                         float* lengths) const override {
+    rkif::mean_unit_vectors(texts, columns, states, out, lengths);
+  }
+  void mean_unit_vectors_gradient(const PackedTexts& texts, int64_t columns, const float* out, const float* lengths,
+                                  const float* g, float* dstates) const override {
+    rkif::mean_unit_vectors_gradient(texts, columns, out, lengths, g, dstates);
+  }
+
+  void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const override {
+    rkif::low_rank_forward(rows, layer, x, y, hidden);
+  }
+  void low_rank_backward(int64_t rows, const LowRank& layer, const float* x, const float* hidden, const float* dy,
+                         const LowRankGradients& into) const override {
+    rkif::low_rank_backward(rows, layer, x, hidden, dy, into);
+  }
+
+  void attention_forward(const AttentionShape& shape, const DeviceSpans& spans, const OffsetBias& bias,
+                         const AttentionDropout& dropout, const float* q, const float* k, const float* v, float* out,
+                         float* log_sum_exp, int64_t query_rows, const AttentionPrefix& prefix) const override {
+    rkif::attention_forward(shape, spans.host, bias, dropout, q, k, v, out, log_sum_exp, query_rows, prefix);
+  }
+  void attention_backward(const AttentionShape& shape, const DeviceSpans& spans, const OffsetBias& bias,
+                          const AttentionDropout& dropout, const float* q, const float* k, const float* v,
+                          const float* out, const float* log_sum_exp, int64_t query_rows, const float* grad_out,
+                          float* grad_q, float* grad_k, float* grad_v, float* grad_bias) const override {
+    rkif::attention_backward(shape, spans.host, bias, dropout, q, k, v, out, log_sum_exp, query_rows, grad_out, grad_q,
+                             grad_k, grad_v, grad_bias);
+  }
+};
+
+}  // namespace
+
+const Kernels& cpu_kernels() {
+  static const CpuKernels kernels;
+  return kernels;
+}
+
+}  // namespace rkif

@@ -1,0 +1,31 @@
+#include "models/device.h"
+
+#include <atomic>
+#include <stdexcept>
+
+namespace rkif {
+namespace {
+
+std::atomic<const Kernels*> cpu{nullptr};
+std::atomic<const Kernels*> cuda{nullptr};
+
+}  // namespace
+
+const Kernels& kernels_of(const at::Tensor& tensor) {
+  if (tensor.device().is_cpu()) {
+    const Kernels* given = cpu.load(std::memory_order_acquire);
+    return given ? *given : cpu_kernels();
+  }
+  const Kernels* given = tensor.is_cuda() ? cuda.load(std::memory_order_acquire) : nullptr;
+  if (!given) throw std::logic_error("there are no kernels for device " + tensor.device().str());
+  return *given;
+}
+
+void set_kernels(c10::DeviceType device, const Kernels* kernels) {
+  if (device != c10::kCPU && device != c10::kCUDA) {
+    throw std::invalid_argument("kernels: expected those of the CPU or of CUDA");
+  }
+  (device == c10::kCPU ? cpu : cuda).store(kernels, std::memory_order_release);
+}
+
+}  // namespace rkif

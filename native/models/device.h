@@ -1,0 +1,57 @@
+// The device that tensors are on: its kernels, and what goes there and comes from there.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include <cstring>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace rkif {
+
+// The kernels of the device that holds the tensor. Throws std::logic_error where they have not been given.
+const Kernels& kernels_of(const at::Tensor& tensor);
+
+// From now on those for this kind of device; null: none (for the CPU: its own). They outlive every use.
+void set_kernels(c10::DeviceType device, const Kernels* kernels);
+
+// The values of an fp32 or bf16 tensor, and which of the two.
+inline Stored stored_type(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kBFloat16 ? Stored::kBfloat16 : Stored::kFloat32;
+}
+
+// A tensor of these values where `like` is (undefined: on the CPU). Nothing waits for the device, and the values may go when the call returns.
+template <class T>
+at::Tensor tensor_beside(const at::Tensor& like, const std::vector<T>& values, at::ScalarType type) {
+  at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, type);
+  TORCH_INTERNAL_ASSERT(tensor.nbytes() == values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(tensor.mutable_data_ptr(), values.data(), tensor.nbytes());
+  return !like.defined() || like.device().is_cpu() ? tensor : tensor.to(like.device(), true);
+}
+
+// The same as int32, as operators take indices.
+inline at::Tensor index_tensor(const std::vector<int32_t>& values, const at::Tensor& like) {
+  return tensor_beside(like, values, at::kInt);
+}
+
+// Memory for `count` values of a plain struct on the device of `like`, as a tensor of bytes.
+template <class T>
+at::Tensor room_beside(const at::Tensor& like, int64_t count) {
+  return at::empty({count * static_cast<int64_t>(sizeof(T))}, like.options().dtype(at::kByte));
+}
+template <class T>
+T* values_in(const at::Tensor& room) {
+  return static_cast<T*>(room.mutable_data_ptr());
+}
+
+// A plain struct that the device's kernels wrote: waits for them.
+template <class T>
+T read_value(const at::Tensor& room, int64_t index = 0) {
+  T value;
+  const at::Tensor here = room.narrow(0, index * static_cast<int64_t>(sizeof(T)), sizeof(T)).cpu();
+  std::memcpy(&value, here.const_data_ptr(), sizeof(T));
+  return value;
+}
+
+}  // namespace rkif
