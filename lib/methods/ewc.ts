@@ -40,8 +40,8 @@ export const ewc: Method<typeof options.shape> = defineMethod({
     const anchor = run.keptVector("anchor");
     const moved = run.vector("moved");
     // sum F d^2 is the squared norm of sqrt(F) d. Neither vector needs to be saved: both are made of what is.
-    const root = createVector(fisher.length);
-    const weighed = createVector(fisher.length);
+    const root = createVector(fisher.length, fisher);
+    const weighed = createVector(fisher.length, fisher);
     try {
       for (const tensor of run.tensors) {
         const values = await fisher.read(tensor.offset, elementCount(tensor));

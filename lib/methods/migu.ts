@@ -26,7 +26,10 @@ export const migu: Method<typeof options.shape> = defineMethod({
   async learn(run, { maskQuantile }) {
     const { tensors } = run;
     if (run.task.index === 0) return trainPlainly(run, run.taskBatches());
-    const outputSums = createVector(tensors.reduce((rows, { shape }) => rows + shape[0]!, 0));
+    const outputSums = createVector(
+      tensors.reduce((rows, { shape }) => rows + shape[0]!, 0),
+      run.parameters,
+    );
     try {
       await trainPlainly(run, run.taskBatches(), {
         outputSums,

@@ -532,8 +532,8 @@ export interface Addon {
   /** Ends what {@link startProfile} began, after the work already enqueued. Longest first; empty where none was begun. */
   endProfile(): Promise<OperatorTime[]>;
   createAbortFlag(): AbortFlag;
-  /** A vector of zeros. */
-  createVector(length: number): Vector;
+  /** A vector of zeros, on the device of `like` (absent: in the CPU's memory). */
+  createVector(length: number, like?: Vector): Vector;
 
   /** Updates both averages from |weights * gradients|. */
   updateImportance(
@@ -554,8 +554,8 @@ export interface Addon {
    * @param tensors - matrices that together are the vector
    */
   maskRows(values: Vector, sums: Vector, tensors: readonly TensorLayout[], at: number): void;
-  /** A mask from given bytes (0 or 1), without thresholds. */
-  createMask(bits: Uint8Array): Mask;
+  /** A mask from given bytes (0 or 1), without thresholds, on the device of `like` (absent: in the CPU's memory). */
+  createMask(bits: Uint8Array, like?: Vector): Mask;
   fuse(vectors: FusionVectors, masks: { in: Mask; out: Mask }, table: FusionTable): Promise<FusionReport>;
   /**
    * Weights softmax over {in, out} of the min-max normalised scores at temperature `temperature`. Where `weights` is given, they are

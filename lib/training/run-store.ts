@@ -119,7 +119,7 @@ export class RunStore {
       if (this.#model.frozenAdapters > 0) this.#model.setFrozen(null);
       return;
     }
-    const frozen = createVector(length);
+    const frozen = createVector(length, this.#model.parameters);
     state.readInto(frozenName, frozen);
     this.#model.setFrozen(frozen);
     frozen.dispose();
@@ -129,7 +129,7 @@ export class RunStore {
     this.#disposeKept();
     this.kept.state = this.counters.kept;
     for (const name of state.names.filter((saved) => saved.startsWith(keptPrefix))) {
-      const vector = createVector(this.#model.parameters.length);
+      const vector = createVector(this.#model.parameters.length, this.#model.parameters);
       this.kept.vectors.set(name.slice(keptPrefix.length), vector);
       state.readInto(name, vector);
     }

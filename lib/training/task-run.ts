@@ -116,7 +116,7 @@ export class TaskRun implements Run {
         best: () => this.vector("best"),
       });
     }
-    this.#vectors = new TaskVectors(this.parameters.length, parts.saved);
+    this.#vectors = new TaskVectors(this.parameters, parts.saved);
   }
 
   /** Tokens, inputs and labels, that gradients were computed on. */
@@ -148,7 +148,7 @@ export class TaskRun implements Run {
   }
 
   keptVector(name: string): Vector {
-    return vectorOf(this.#kept.vectors, name, this.parameters.length);
+    return vectorOf(this.#kept.vectors, name, this.parameters);
   }
 
   keptState<T extends { [key: string]: Json }>(initial: T): T {

@@ -11,13 +11,13 @@ export interface SavedVectors {
 
 /** The named vectors that a task's training is saved with, and what is made of them. */
 export class TaskVectors {
-  readonly #length: number;
+  readonly #like: Vector;
   readonly #vectors = new Map<string, Vector>();
   readonly #optimizers = new Map<string, AdamW>();
 
-  /** @param length of every vector: that of the parameters */
-  constructor(length: number, saved: SavedVectors = { names: [], readInto: () => undefined }) {
-    this.#length = length;
+  /** @param like what every vector is like, in length and device: the parameters */
+  constructor(like: Vector, saved: SavedVectors = { names: [], readInto: () => undefined }) {
+    this.#like = like;
     for (const name of saved.names) saved.readInto(name, this.vector(name));
   }
 
@@ -28,7 +28,7 @@ export class TaskVectors {
 
   /** Zeros, where it is asked for the first time. */
   vector(name: string): Vector {
-    return vectorOf(this.#vectors, name, this.#length);
+    return vectorOf(this.#vectors, name, this.#like);
   }
 
   optimizer(name: string): AdamW {
@@ -61,11 +61,11 @@ export class TaskVectors {
   }
 }
 
-/** The vector of that name, made of `length` zeros where there is none. */
-export function vectorOf(vectors: Map<string, Vector>, name: string, length: number): Vector {
+/** The vector of that name, made of zeros as `like` is (its length, its device) where there is none. */
+export function vectorOf(vectors: Map<string, Vector>, name: string, like: Vector): Vector {
   const existing = vectors.get(name);
   if (existing) return existing;
-  const vector = createVector(length);
+  const vector = createVector(like.length, like);
   vectors.set(name, vector);
   return vector;
 }
