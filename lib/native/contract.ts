@@ -307,6 +307,8 @@ export type ModelOptions = ModelFamily & {
    * layers' memory. Without effect where libtorch or the CPU has no such layout. Default false.
    */
   prepack?: boolean;
+  /** Where the weights are and all is computed. Default "cpu"; "cuda" is the first GPU. Needs {@link Addon.openCuda}. */
+  device?: "cpu" | "cuda" | `cuda:${number}`;
   /**
    * In training, layers keep their inputs only and are computed again in the backward pass (Chen et al., arXiv 1604.06174): activations take
    * about as much memory as one layer's, for a third more time. Gradients differ by rounding at most. Default false.
@@ -531,6 +533,8 @@ export interface Addon {
   startProfile(): void;
   /** Ends what {@link startProfile} began, after the work already enqueued. Longest first; empty where none was begun. */
   endProfile(): Promise<OperatorTime[]>;
+  /** Opens the library of CUDA kernels at `path`, whose own libraries are loaded already. Once a process, before the first model on a GPU. */
+  openCuda(path: string): Promise<void>;
   createAbortFlag(): AbortFlag;
   /** A vector of zeros, on the device of `like` (absent: in the CPU's memory). */
   createVector(length: number, like?: Vector): Vector;

@@ -6,6 +6,7 @@
 #include <torch/version.h>
 
 #include "addon/abort_flag.h"
+#include "addon/cuda.h"
 #include "addon/environment.h"
 #include "addon/mask.h"
 #include "addon/model.h"
@@ -63,6 +64,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
       {"getThreads", get_threads},
       {"startProfile", start_profile},
       {"endProfile", end_profile},
+      {"openCuda", open_cuda},
       {"createAbortFlag", create_abort_flag},
       {"createVector", create_vector},
       {"createMask", create_mask},

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "addon/cuda.h"
 #include "addon/model.h"
 #include "addon/model_family.h"
 #include "checkpoints/safetensors.h"
@@ -27,6 +28,7 @@ ModelOptions model_options(const Argument& options) {
   if (!options["prepack"].missing()) result.prepack = options["prepack"].boolean();
   Argument checkpointing = options["gradientCheckpointing"];
   if (!checkpointing.missing()) result.gradient_checkpointing = checkpointing.boolean();
+  if (!options["device"].missing()) result.device = device_of(options["device"]);
   Argument trainable = options["trainable"];
   std::string kind = trainable["kind"].string();
   if (kind == "full") {
@@ -144,6 +146,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
               vector->tensor = tensor;
               vector->length = tensor.numel();
               vector->owned = true;
+              vector->device = tensor.device();
             }
             return state;
           },

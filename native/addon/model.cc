@@ -96,9 +96,8 @@ Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
   options.abort = AbortHandle::optional(given["abort"]);
   std::shared_ptr<VectorState> sums;
   if (!given["outputSums"].missing()) {
-    sums =
-        VectorHandle::of_length(given["outputSums"], with_adapter(info.Env(), "accumulate: outputSums")->row_count(),
-                                self->parameters->device);
+    sums = VectorHandle::of_length(given["outputSums"], with_adapter(info.Env(), "accumulate: outputSums")->row_count(),
+                                   self->parameters->device);
   }
   return Environment::of(info.Env())
       .promise(

@@ -128,9 +128,8 @@ Napi::Value score(const Napi::CallbackInfo& info) {
   auto importance = VectorHandle::from(of["importance"]);
   auto uncertainty = VectorHandle::like(of["uncertainty"], *importance);
   auto result = make_vector(environment, importance->length, importance->device);
-  environment.enqueue([=] {
-    result->kernels().product(result->length, importance->data(), uncertainty->data(), result->data());
-  });
+  environment.enqueue(
+      [=] { result->kernels().product(result->length, importance->data(), uncertainty->data(), result->data()); });
   return VectorHandle::create(info.Env(), result);
 }
 

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <vector>
 
-
 namespace rkif::addon {
 
 const napi_type_tag VectorHandle::kTag = {0x7a1d0f6e52b84c10, 0x9c3be24d81f05a01};
@@ -15,9 +14,8 @@ std::shared_ptr<VectorState> make_vector(Environment& environment, int64_t lengt
   auto state = std::make_shared<VectorState>();
   state->length = length;
   state->device = device;
-  environment.enqueue([state] {
-    state->tensor = at::empty({state->length}, at::TensorOptions(at::kFloat).device(state->device));
-  });
+  environment.enqueue(
+      [state] { state->tensor = at::empty({state->length}, at::TensorOptions(at::kFloat).device(state->device)); });
   return state;
 }
 
@@ -41,8 +39,7 @@ void VectorHandle::define(Napi::Env env) {
   Environment::of(env).vector_class = Napi::Persistent(cls);
 }
 
-std::shared_ptr<VectorState> VectorHandle::of_length(const Argument& argument, int64_t length,
-                                                     at::Device device) {
+std::shared_ptr<VectorState> VectorHandle::of_length(const Argument& argument, int64_t length, at::Device device) {
   auto state = from(argument);
   if (state->length != length)
     throw invalid_argument(argument.env(), argument.name + " has " + std::to_string(state->length) +
@@ -133,9 +130,8 @@ Napi::Value VectorHandle::minus(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   auto other = like(argument(info, 0, "minus: other"), *self);
   auto result = make_vector(environment, self->length, self->device);
-  environment.enqueue([self, other, result] {
-    self->kernels().difference(self->length, self->data(), other->data(), result->data());
-  });
+  environment.enqueue(
+      [self, other, result] { self->kernels().difference(self->length, self->data(), other->data(), result->data()); });
   return create(info.Env(), result);
 }
 

@@ -60,7 +60,8 @@ struct AttentionDropout {
 };
 
 // Row key of the probabilities of (record, head, query position); columns are key positions.
-RKIF_HOST_DEVICE inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint32_t head, uint32_t query_position) {
+RKIF_HOST_DEVICE inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint32_t head,
+                                                         uint32_t query_position) {
   return dropout_row(site_key, record, (uint64_t{head} << 32) | query_position);
 }
 

@@ -20,8 +20,9 @@
 #define RKIF_CLONES
 #define RKIF_CLONES_FMA
 #endif
-#define RKIF_INLINE               \
-  RKIF_HOST_DEVICE inline __attribute__((always_inline))  // a clone's callee is compiled for the clone only when it is inlined
+#define RKIF_INLINE       \
+  RKIF_HOST_DEVICE inline \
+      __attribute__((always_inline))  // a clone's callee is compiled for the clone only when it is inlined
 
 // Before a loop whose output may be one of its inputs, element by element: without it GCC's test for overlap takes the
 // scalar loop exactly then.

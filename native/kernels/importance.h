@@ -30,8 +30,8 @@ void update_importance(int64_t n, const float* weights, const float* gradients, 
                        ImportanceDecay decay, float* importance, float* uncertainty);
 
 // The arithmetic of one element, shared with the fused optimizer pass.
-RKIF_HOST_DEVICE inline void update_importance_element(float weight, float gradient, ImportanceDecay decay, float& importance,
-                                      float& uncertainty) {
+RKIF_HOST_DEVICE inline void update_importance_element(float weight, float gradient, ImportanceDecay decay,
+                                                       float& importance, float& uncertainty) {
   float product = weight * gradient;
   float sensitivity = product < 0 ? -product : product;
   importance = decay.importance * importance + decay.importance_rest * sensitivity;

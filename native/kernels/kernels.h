@@ -97,9 +97,8 @@ class Kernels {
                           float epsilon, float* out, Moments* moments) const = 0;
   virtual void layer_norm_gradient(int64_t rows, int64_t columns, const float* x, const float* weight,
                                    const Moments* moments, const float* g, float* dx) const = 0;
-  virtual void add_layer_norm_parameter_gradients(int64_t rows, int64_t columns, const float* x,
-                                                  const Moments* moments, const float* g, float* dweight,
-                                                  float* dbias) const = 0;
+  virtual void add_layer_norm_parameter_gradients(int64_t rows, int64_t columns, const float* x, const Moments* moments,
+                                                  const float* g, float* dweight, float* dbias) const = 0;
 
   // --- rotate.h, pooling.h
   // The positions, too, are in the device's memory.
@@ -123,9 +122,8 @@ class Kernels {
   // Spans share no keys. grad_k and grad_v have as many rows as the spans reach.
   virtual void attention_backward(const AttentionShape& shape, const DeviceSpans& spans, const OffsetBias& bias,
                                   const AttentionDropout& dropout, const float* q, const float* k, const float* v,
-                                  const float* out, const float* log_sum_exp, int64_t query_rows,
-                                  const float* grad_out, float* grad_q, float* grad_k, float* grad_v,
-                                  float* grad_bias) const = 0;
+                                  const float* out, const float* log_sum_exp, int64_t query_rows, const float* grad_out,
+                                  float* grad_q, float* grad_k, float* grad_v, float* grad_bias) const = 0;
 };
 
 // Those of the CPU; nothing of a span's `device` is read.

@@ -94,8 +94,7 @@ class CpuKernels final : public Kernels {
   }
   void add_residual(const MaskedMatrix& shape, const float* residual, Stored type, const void* x,
                     float* out) const override {
-    in_stored_type(type,
-                   [&]<class T>(T*) { rkif::add_residual(shape, residual, static_cast<const T*>(x), out); });
+    in_stored_type(type, [&]<class T>(T*) { rkif::add_residual(shape, residual, static_cast<const T*>(x), out); });
   }
   void residual_gradient(const MaskedMatrix& shape, const float* g, Stored type, void* dx) const override {
     in_stored_type(type, [&]<class T>(T*) { rkif::residual_gradient(shape, g, static_cast<T*>(dx)); });

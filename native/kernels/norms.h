@@ -1,5 +1,5 @@
-// RMS and layer normalisation of rows, and their gradients. x, g, out, dx: [rows, columns]; weight, bias: [columns]; all
-// contiguous fp32. Sums run in a fixed order and do not depend on the number of threads; rows do not depend on each
+// RMS and layer normalisation of rows, and their gradients. x, g, out, dx: [rows, columns]; weight, bias: [columns];
+// all contiguous fp32. Sums run in a fixed order and do not depend on the number of threads; rows do not depend on each
 // other.
 #pragma once
 #include <cstdint>

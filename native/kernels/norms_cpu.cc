@@ -1,9 +1,8 @@
-#include "kernels/norms.h"
-
 #include <ATen/Parallel.h>
 
 #include <cmath>
 
+#include "kernels/norms.h"
 #include "kernels/row_grain.h"
 
 namespace rkif {
@@ -110,8 +109,8 @@ void layer_norm_gradient(int64_t rows, int64_t d, const float* x, const float* w
   });
 }
 
-void add_layer_norm_parameter_gradients(int64_t rows, int64_t d, const float* x, const Moments* moments,
-                                        const float* g, float* dweight, float* dbias) {
+void add_layer_norm_parameter_gradients(int64_t rows, int64_t d, const float* x, const Moments* moments, const float* g,
+                                        float* dweight, float* dbias) {
   at::parallel_for(0, d, column_grain(rows), [&](int64_t begin, int64_t end) {
     for (int64_t i = 0; i < rows; ++i) {
       const float* xi = x + i * d;

@@ -1,10 +1,9 @@
-#include "kernels/pooling.h"
-
 #include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/pooling.h"
 #include "kernels/row_grain.h"
 
 namespace rkif {

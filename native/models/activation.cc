@@ -42,8 +42,8 @@ struct ActivationFunction : torch::autograd::Function<ActivationFunction> {
     at::Tensor gradient = gradients[0].contiguous();
     NamedWork work("rkif::activation");
     // The inputs are not read again: their gradients take their places.
-    kernels_of(kept.x).activation_backward(kept.activation, MaskedRows(kept.place, kept.x).shape(),
-                                           stored_type(kept.x), kept.x.const_data_ptr(), values_or_null(kept.gate),
+    kernels_of(kept.x).activation_backward(kept.activation, MaskedRows(kept.place, kept.x).shape(), stored_type(kept.x),
+                                           kept.x.const_data_ptr(), values_or_null(kept.gate),
                                            gradient.const_data_ptr(), kept.x.mutable_data_ptr(),
                                            kept.gate.defined() ? kept.gate.mutable_data_ptr() : nullptr);
     return {kept.x, kept.gate, at::Tensor(), at::Tensor()};

@@ -49,10 +49,11 @@ struct Tokens {
 NextLogits Decoder::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
   const int64_t layers = config_.num_layers, width = stack_.key_width();
   const at::TensorOptions options_of_keys = embedding_.options().dtype(at::kFloat);
-  auto kept = std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
-                                          KeyValueStore(layers, room.tokens, width, options_of_keys),
-                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
-                                          {}});
+  auto kept =
+      std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
+                                  KeyValueStore(layers, room.tokens, width, options_of_keys),
+                                  AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
+                                  {}});
   kept->pass.abort = options.abort;
   kept->longest = kept->prompts.longest;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {

@@ -21,7 +21,8 @@ inline Stored stored_type(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kBFloat16 ? Stored::kBfloat16 : Stored::kFloat32;
 }
 
-// A tensor of these values where `like` is (undefined: on the CPU). Nothing waits for the device, and the values may go when the call returns.
+// A tensor of these values where `like` is (undefined: on the CPU). Nothing waits for the device, and the values may go
+// when the call returns.
 template <class T>
 at::Tensor tensor_beside(const at::Tensor& like, const std::vector<T>& values, at::ScalarType type) {
   at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, type);

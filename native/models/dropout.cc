@@ -18,8 +18,7 @@ MaskedRows::MaskedRows(const Dropout& place, const at::Tensor& like)
 
 void Dropout::apply(const at::Tensor& in, const at::Tensor& out) const {
   NamedWork work("rkif::dropout");
-  kernels_of(in).dropout_rows(MaskedRows(*this, in).shape(), in.const_data_ptr<float>(),
-                              out.mutable_data_ptr<float>());
+  kernels_of(in).dropout_rows(MaskedRows(*this, in).shape(), in.const_data_ptr<float>(), out.mutable_data_ptr<float>());
 }
 
 namespace {

@@ -11,7 +11,6 @@
 #include <stdexcept>
 
 #include "kernels/dropout.h"
-
 #include "models/device.h"
 
 namespace rkif {

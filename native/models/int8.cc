@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "kernels/int8.h"
-#include "models/profile.h"
 #include "kernels/row_grain.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {

@@ -141,8 +141,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       LowRankGradients into;
       if (needs_x) into.x = dx.mutable_data_ptr<float>();
       if (layer.has_frozen() && needs_x) {
-        LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, kept.place, dy)
-            .backward(nullptr, nullptr, dy, into);
+        LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, kept.place, dy).backward(nullptr, nullptr, dy, into);
       }
       into.a = layer.a.grad().mutable_data_ptr<float>();
       into.b = layer.b.grad().mutable_data_ptr<float>();

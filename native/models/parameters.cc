@@ -96,7 +96,7 @@ FlatParameters install_adapter(const SlotList& list, const ModelOptions& options
     layer->b = flat.leaf(leaf++);
     layer->scale = static_cast<float>(scale);
   }
-  if (options.prepack) {
+  if (options.prepack && options.device.is_cpu()) {
     for (const ParameterSlot& slot : list.slots()) prepack(slot, options);
   }
   return flat;

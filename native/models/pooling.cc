@@ -23,8 +23,11 @@ PoolingKept pooled(const at::Tensor& states, const Sequences& texts, bool with_l
   std::vector<int32_t> starts;
   for (int64_t start : texts.starts) starts.push_back(static_cast<int32_t>(start));
   starts.push_back(static_cast<int32_t>(texts.tokens));
-  PoolingKept result{texts.count(), texts.tokens, index_tensor(starts, states),
-                     at::empty({texts.count(), states.size(1)}, states.options()), {}};
+  PoolingKept result{texts.count(),
+                     texts.tokens,
+                     index_tensor(starts, states),
+                     at::empty({texts.count(), states.size(1)}, states.options()),
+                     {}};
   if (with_lengths) result.lengths = at::empty({texts.count()}, states.options());
   kernels_of(states).mean_unit_vectors(result.packed(), states.size(1), states.const_data_ptr<float>(),
                                        result.out.mutable_data_ptr<float>(),

@@ -130,7 +130,8 @@ at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options) cons
     pass.encoder_rows = std::make_shared<RowPlaces>(inputs, batch.record_keys);
     pass.decoder_rows = std::make_shared<RowPlaces>(targets, batch.record_keys);
   }
-  at::Tensor encoded = encoder_.encode(index_tensor(batch.input_ids, embedding_), inputs, batch.record_keys, embedding_, pass);
+  at::Tensor encoded =
+      encoder_.encode(index_tensor(batch.input_ids, embedding_), inputs, batch.record_keys, embedding_, pass);
   T5DecoderInput input{index_tensor(decoder_ids(batch.labels, targets), embedding_),
                        attention_spans(targets, targets, {}, batch.record_keys),
                        attention_spans(targets, inputs, {}, batch.record_keys), decoder_.bias(targets.longest)};

@@ -63,16 +63,18 @@ T5DecoderInput next_input(const std::vector<GenerationRow>& rows, int32_t start_
 NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
   const int64_t layers = config_.num_decoder_layers, width = config_.num_heads * config_.d_kv;
   const at::TensorOptions options_of_keys = embedding_.options().dtype(at::kFloat);
-  auto kept = std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
-                                          KeyValueStore(layers, room.tokens, width, options_of_keys),
-                                          AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
-                                          decoder_.bias(options.max_new_tokens),
-                                          {}});
+  auto kept =
+      std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
+                                  KeyValueStore(layers, room.tokens, width, options_of_keys),
+                                  AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
+                                  decoder_.bias(options.max_new_tokens),
+                                  {}});
   kept->pass.abort = options.abort;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
     if (!entering.empty()) {
       Entering packed(options, kept->prompts, entering);
-      at::Tensor encoded = encoder_.encode(index_tensor(packed.ids, embedding_), packed.sequences, {}, embedding_, kept->pass);
+      at::Tensor encoded =
+          encoder_.encode(index_tensor(packed.ids, embedding_), packed.sequences, {}, embedding_, kept->pass);
       decoder_.keep_cross_keys(encoded, packed.runs, kept->pass, kept->cross);
     }
     std::vector<GenerationRow> rows = growing;

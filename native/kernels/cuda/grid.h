@@ -66,8 +66,8 @@ inline void fill_zero(const Context& context, void* memory, int64_t bytes) {
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Blocks for a loop over `count` items with stride (grid_index, grid_size), `per_block` items a block and turn: enough to
-// fill the card, no more.
+// Blocks for a loop over `count` items with stride (grid_index, grid_size), `per_block` items a block and turn: enough
+// to fill the card, no more.
 inline unsigned grid_for(const Context& context, int64_t count, int64_t per_block, int blocks_per_multiprocessor = 8) {
   const int64_t needed = divide_up(count, per_block);
   const int64_t most = int64_t{context.multiprocessors} * blocks_per_multiprocessor;

@@ -1,0 +1,58 @@
+#include "addon/cuda.h"
+
+#include <ATen/ops/empty.h>
+#include <dlfcn.h>
+
+#include <stdexcept>
+
+#include "addon/handle.h"
+#include "kernels/cuda/library.h"
+#include "models/device.h"
+
+namespace rkif::addon {
+
+namespace {
+
+template <class Function>
+Function* symbol(void* library, const std::string& path, const char* name) {
+  void* found = dlsym(library, name);
+  if (!found) throw std::runtime_error(path + " has no symbol " + name + ": it is no kernel library of this package");
+  return reinterpret_cast<Function*>(found);
+}
+
+// The process keeps the library: kernels may be under way whenever it could be closed.
+void open_kernels(const std::string& path) {
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) throw std::runtime_error(std::string("the CUDA kernels cannot be loaded: ") + dlerror());
+  const Kernels* kernels = symbol<CudaKernelsFunction>(library, path, kCudaKernelsName)();
+  // Libtorch's own half: without it this fails, here and with a message of its own.
+  at::empty({1}, at::TensorOptions(at::kFloat).device(at::kCUDA));
+  set_kernels(at::kCUDA, kernels);
+}
+
+}  // namespace
+
+Napi::Value open_cuda(const Napi::CallbackInfo& info) {
+  std::string path = argument(info, 0, "openCuda: path").string();
+  return Environment::of(info.Env())
+      .promise(
+          info.Env(),
+          [path] {
+            open_kernels(path);
+            return Done{};
+          },
+          to_undefined);
+}
+
+at::Device device_of(const Argument& argument) {
+  const std::string name = argument.string();
+  if (name == "cpu") return at::kCPU;
+  if (name == "cuda") return at::Device(at::kCUDA, 0);
+  if (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 8 &&
+      name.find_first_not_of("0123456789", 5) == std::string::npos) {
+    return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(name.substr(5))));
+  }
+  argument.refuse("\"cpu\", \"cuda\" or \"cuda:\" and a number");
+}
+
+}  // namespace rkif::addon
