@@ -1,6 +1,6 @@
-// CUDA's grid on the CPU, for tests of the .cu files without a GPU: blocks run one after another, the threads of a block
-// as fibres that switch at barriers and warp operations, in an order drawn from a seed, so that a missing barrier shows.
-// A barrier that not all threads reach, or a warp operation that a named lane does not take part in, throws.
+// CUDA's grid on the CPU, for tests of the .cu files without a GPU: blocks run one after another, the threads of a
+// block as fibres that switch at barriers and warp operations, in an order drawn from a seed, so that a missing barrier
+// shows. A barrier that not all threads reach, or a warp operation that a named lane does not take part in, throws.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -13,7 +13,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __shared__ static
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 
@@ -21,11 +21,21 @@ struct dim3 {
   unsigned x = 1, y = 1, z = 1;
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(16) int4 { int x, y, z, w; };
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
@@ -44,8 +54,8 @@ void set_order(uint64_t seed);
 void* dynamic_shared();
 void fill_zero(void* memory, int64_t bytes);
 
-// Arrives with eight bytes at a warp operation of these lanes; returns when all have arrived. value_of(lane) is then what
-// the lane brought, until the next one.
+// Arrives with eight bytes at a warp operation of these lanes; returns when all have arrived. value_of(lane) is then
+// what the lane brought, until the next one.
 void exchange(unsigned lanes, uint64_t value);
 uint64_t value_of(int lane);
 void synchronise_block();
