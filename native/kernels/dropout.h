@@ -3,6 +3,8 @@
 // are recomputed in the backward pass. Everything here is integer arithmetic: a GPU computes the same bits.
 #pragma once
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 
 #include "kernels/host_device.h"
 
@@ -72,7 +74,13 @@ struct DropoutMask {
   float keep_scale;
 
   // Throws std::invalid_argument unless 0 <= rate < 1.
-  explicit DropoutMask(double rate);
+  explicit DropoutMask(double rate) {
+    if (!(rate >= 0 && rate < 1)) {
+      throw std::invalid_argument("dropout rate is " + std::to_string(rate) + ", expected 0 <= rate < 1");
+    }
+    threshold = dropout_threshold(rate);
+    keep_scale = static_cast<float>(1.0 / (1.0 - rate));
+  }
   bool drops() const { return threshold != 0; }
 };
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 
 #include "kernels/clones.h"
 #include "kernels/dropout.h"
@@ -28,14 +26,6 @@ RKIF_CLONES void add_dropout_row_cloned(int64_t columns, const float* in, Dropou
 }
 
 }  // namespace
-
-DropoutMask::DropoutMask(double rate) {
-  if (!(rate >= 0 && rate < 1)) {
-    throw std::invalid_argument("dropout rate is " + std::to_string(rate) + ", expected 0 <= rate < 1");
-  }
-  threshold = dropout_threshold(rate);
-  keep_scale = static_cast<float>(1.0 / (1.0 - rate));
-}
 
 void drop_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out) {
   dropout_row_cloned(columns, in, key, mask.threshold, mask.keep_scale, out);

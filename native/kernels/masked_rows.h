@@ -7,19 +7,9 @@
 
 #include "kernels/clones.h"
 #include "kernels/dropout.h"
+#include "kernels/row_mask.h"
 
 namespace rkif {
-
-// The mask of one row, for loops that vectorise.
-struct RowMask {
-  DropoutRow key;
-  uint32_t threshold;
-  float keep_scale;
-
-  RKIF_INLINE float applied(float x, int64_t column) const {
-    return dropout_keeps(key, static_cast<uint32_t>(column), threshold) ? x * keep_scale : 0.0f;
-  }
-};
 
 // row(first element, mask, whether it drops anything) for every row, shared out among threads. `weight`: how many of a
 // simple pass's elements one element is worth.
