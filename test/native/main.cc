@@ -1,8 +1,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
-#include "check.h"
+#include "cuda/cuda_test.h"
+#include "kernels/cuda/cuda_kernels.h"
+#include "models/device.h"
 
 namespace rkif::test {
 std::vector<Case>& cases() {
@@ -11,10 +14,19 @@ std::vector<Case>& cases() {
 }
 }  // namespace rkif::test
 
+//   rkif_tests [--emulated] [PART OF A NAME]
+// --emulated: what the models and their tests compute, they compute with the GPU's kernels on an emulated grid.
 int main(int argc, char** argv) {
+  const bool emulated = argc > 1 && std::strcmp(argv[1], "--emulated") == 0;
+  const char* part = argc > 1 + emulated ? argv[1 + emulated] : "";
+  std::unique_ptr<const rkif::Kernels> kernels;
+  if (emulated) {
+    kernels = rkif::cuda::cuda_kernels(rkif::test::cuda_context);
+    rkif::set_kernels(c10::kCPU, kernels.get());
+  }
   int passed = 0, failed = 0;
   for (const auto& test : rkif::test::cases()) {
-    if (argc > 1 && test.name.find(argv[1]) == std::string::npos) continue;
+    if (test.name.find(part) == std::string::npos) continue;
     try {
       test.run();
       ++passed;
