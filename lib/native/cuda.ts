@@ -206,8 +206,8 @@ function installSolutions(root: string, version: string): string[] {
   const rkif = isClone(root) ? "node dist/cli/main.js" : "npx rkif";
   const release = releaseOf(version);
   return [
-    `fetch it into the cache (some 3 GB): ${rkif} libtorch install --cuda ${release}`,
-    `install it for python3: python3 -m pip install torch==${release}`,
+    `fetch libtorch with CUDA into the cache (2.7 GB to download): ${rkif} libtorch install --cuda ${release}`,
+    `install PyTorch for python3: python3 -m pip install torch==${release}`,
     "name one with CUDA that is already there: export RKIF_LIBTORCH=/path/to/site-packages/torch",
   ];
 }
