@@ -1,8 +1,9 @@
 // What librkif_cuda.so was built with, for whoever opens it: a libtorch of another minor version, or an addon compiled
 // from other kernel headers, would not fit it.
-#include <ATen/cuda/CUDAContextLight.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
 #include <torch/version.h>
 
 #include "kernels/cuda/cuda_kernels.h"
@@ -25,7 +26,12 @@ namespace {
 // The stream that libtorch's own operators run on, and memory from its pool: in one order, without waiting.
 Context current_context() {
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
-  static const int multiprocessors = at::cuda::getCurrentDeviceProperties()->multiProcessorCount;
+  // Of the first card that is asked for: others of a machine are mostly its like, and only the size of grids depends on it.
+  static const int multiprocessors = [&] {
+    int count = 0;
+    C10_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, stream.device_index()));
+    return count;
+  }();
   Context context;
   context.stream = stream.stream();
   context.multiprocessors = multiprocessors;
