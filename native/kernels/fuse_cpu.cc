@@ -1,13 +1,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstring>
 #include <limits>
-#include <stdexcept>
-#include <string>
 
+#include "kernels/adaptive_weights.h"
 #include "kernels/clones.h"
 #include "kernels/fuse.h"
 
@@ -45,25 +42,6 @@ RKIF_CLONES FusionCounts count_range(int64_t n, const uint8_t* mask_in, const ui
   return {n - in - out + both, in - both, out - both, both};
 }
 
-// Integers in the order of the floats, whose minima vectorise without assumptions about NaN; NaN and infinities lie
-// outside of the finite numbers.
-RKIF_INLINE int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
-RKIF_INLINE int32_t ordered(float value) { return ordered(std::bit_cast<int32_t>(value)); }
-
-// Smallest and largest score.
-struct Extent {
-  int32_t smallest_order = std::numeric_limits<int32_t>::max();
-  int32_t largest_order = std::numeric_limits<int32_t>::min();
-
-  double smallest() const { return std::bit_cast<float>(ordered(smallest_order)); }
-  double largest() const { return std::bit_cast<float>(ordered(largest_order)); }
-  // Whether all scores are finite and they are not all equal.
-  bool spread() const {
-    constexpr float kMost = std::numeric_limits<float>::max();
-    return smallest_order >= ordered(-kMost) && largest_order <= ordered(kMost) && smallest() < largest();
-  }
-};
-
 RKIF_CLONES Extent extent_range(int64_t n, const float* scores) {
   int32_t smallest = std::numeric_limits<int32_t>::max();
   int32_t largest = std::numeric_limits<int32_t>::min();
@@ -84,56 +62,14 @@ Extent extent_of(int64_t n, const float* scores) {
       });
 }
 
-// exp(-x) for 0 <= x, within 1e-11 relative and 0 where it is below 1e-300: far more than fp32 keeps, and plain
-// arithmetic that vectorises, unlike a call of std::exp. exp(-x) = 2^k * exp(r), |r| <= ln(2) / 2, by the Taylor
-// series.
-RKIF_INLINE double exp_minus(double x) {
-  constexpr double kLog2E = 1.4426950408889634;
-  constexpr double kLn2High = 6.93147180369123816490e-01;
-  constexpr double kLn2Low = 1.90821492927058770002e-10;
-  // Adding it moves the nearest integer into the lowest bits of the sum.
-  constexpr double kRounder = 6755399441055744.0;
-  const double y = -std::min(x, 690.0);
-  const double rounded = y * kLog2E + kRounder;
-  const double k = rounded - kRounder;
-  const double r = (y - k * kLn2High) - k * kLn2Low;
-  double p = 1.0 / 3628800;
-  p = p * r + 1.0 / 362880;
-  p = p * r + 1.0 / 40320;
-  p = p * r + 1.0 / 5040;
-  p = p * r + 1.0 / 720;
-  p = p * r + 1.0 / 120;
-  p = p * r + 1.0 / 24;
-  p = p * r + 1.0 / 6;
-  p = p * r + 0.5;
-  p = p * r + 1.0;
-  p = p * r + 1.0;
-  const uint64_t power = (std::bit_cast<uint64_t>(rounded) + 1023) << 52;
-  return x > 690.0 ? 0.0 : p * std::bit_cast<double>(power);
-}
-
-// (score - smallest) * factor = the normalised score over the temperature.
-struct Normalisation {
-  double smallest;
-  double factor;
-};
-
-Normalisation normalisation(const Extent& extent, double temperature) {
-  return {extent.smallest(), 1 / ((extent.largest() - extent.smallest()) * temperature)};
-}
-
 RKIF_CLONES void adaptive_weights_range(int64_t n, const float* score_in, const float* score_out,
                                         const Normalisation in, const Normalisation out, float* weight_in,
                                         float* weight_out) {
   RKIF_ELEMENTWISE
   for (int64_t i = 0; i < n; ++i) {
-    // The softmax divided by its larger term: no exponential can overflow, whatever the temperature.
-    const double ahead = (score_in[i] - in.smallest) * in.factor - (score_out[i] - out.smallest) * out.factor;
-    const double e = exp_minus(std::abs(ahead));
-    const double larger = 1 / (1 + e);
-    const double smaller = e * larger;
-    weight_in[i] = static_cast<float>(ahead >= 0 ? larger : smaller);
-    weight_out[i] = static_cast<float>(ahead >= 0 ? smaller : larger);
+    const WeightPair weights = adaptive_weights(score_in[i], score_out[i], in, out);
+    weight_in[i] = weights.in;
+    weight_out[i] = weights.out;
   }
 }
 
@@ -165,10 +101,7 @@ FusionCounts fuse(int64_t n, const float* start, const float* tau_in, const floa
 
 bool fuse_adaptive(int64_t n, const float* start, const float* tau_in, const float* tau_out, const float* score_in,
                    const float* score_out, float temperature, float* parameters, float* weight_in, float* weight_out) {
-  if (!(temperature > 0) || !std::isfinite(temperature)) {
-    throw std::invalid_argument("fuse_adaptive: temperature is " + std::to_string(temperature) +
-                                "; expected a finite number above 0");
-  }
+  check_temperature(temperature);
   const Extent in = extent_of(n, score_in);
   const Extent out = extent_of(n, score_out);
   if (n == 0 || !in.spread() || !out.spread()) {

@@ -1,7 +1,12 @@
 // Which weights are important: exact quantiles and exact top-k of vectors of any length, in O(n).
 #pragma once
+#include <cmath>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <vector>
+
+#include "kernels/host_device.h"
 
 namespace rkif {
 
@@ -21,5 +26,33 @@ int64_t mask_by_threshold(int64_t n, const float* values, float threshold, Compa
 // Exactly k bits set: the k largest values, equal ones by lower index first. 0 <= k <= n. A NaN among the values gives
 // an empty mask and a NaN threshold. Returns the smallest selected value (infinity for k = 0).
 float mask_top_k(int64_t n, const float* values, int64_t k, uint8_t* mask);
+
+// Where a quantile lies: `fraction` of the way from the element of rank `below` to the one of rank above().
+struct QuantileRank {
+  int64_t below;
+  double fraction;
+  int64_t above() const { return fraction > 0 ? below + 1 : below; }
+};
+
+// Throws std::invalid_argument as `quantiles` says.
+inline QuantileRank quantile_rank(int64_t n, double at) {
+  if (n < 1) throw std::invalid_argument("quantiles: the vector is empty; a quantile needs at least one element");
+  if (!(at >= 0 && at <= 1)) throw std::invalid_argument("quantiles: " + std::to_string(at) + " is not from 0 to 1");
+  const double rank = at * static_cast<double>(n - 1);
+  const double below = std::floor(rank);
+  return {static_cast<int64_t>(below), rank - below};
+}
+
+// torch.lerp's two branches, of which each is exact at its end; also its NaN between equal infinities.
+RKIF_HOST_DEVICE inline float interpolate(double a, double b, double weight) {
+  return static_cast<float>(weight < 0.5 ? a + weight * (b - a) : b - (b - a) * (1 - weight));
+}
+
+// Throws std::invalid_argument where k is not from 0 to n.
+inline void check_top_k(int64_t n, int64_t k) {
+  if (k >= 0 && k <= n) return;
+  throw std::invalid_argument("mask_top_k: k is " + std::to_string(k) + "; expected 0 to " + std::to_string(n) +
+                              ", the vector's length");
+}
 
 }  // namespace rkif

@@ -1,11 +1,9 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
-#include <string>
 
 #include "kernels/clones.h"
 #include "kernels/order_statistics.h"
@@ -52,11 +50,6 @@ int64_t mark_range(int64_t n, const float* values, float threshold, Compare comp
   return count;
 }
 
-// torch.lerp's two branches, of which each is exact at its end; also its NaN between equal infinities.
-float lerp(double a, double b, double weight) {
-  return static_cast<float>(weight < 0.5 ? a + weight * (b - a) : b - (b - a) * (1 - weight));
-}
-
 // Clears the bits of the last `excess` elements that equal `value`.
 void clear_ties(int64_t n, const float* values, float value, int64_t excess, uint8_t* mask) {
   const int64_t chunks = (n + kChunk - 1) / kChunk;
@@ -89,17 +82,17 @@ std::vector<double> quantiles(int64_t n, const float* values, const std::vector<
   std::vector<int64_t> ranks;
   std::vector<double> fractions;
   for (double q : at) {
-    if (!(q >= 0 && q <= 1)) throw std::invalid_argument("quantiles: " + std::to_string(q) + " is not from 0 to 1");
-    const double rank = q * static_cast<double>(n - 1);
-    const double below = std::floor(rank);
-    ranks.push_back(static_cast<int64_t>(below));
-    ranks.push_back(static_cast<int64_t>(std::ceil(rank)));
-    fractions.push_back(rank - below);
+    const QuantileRank rank = quantile_rank(n, q);
+    ranks.push_back(rank.below);
+    ranks.push_back(rank.above());
+    fractions.push_back(rank.fraction);
   }
   const OrderStatistics found = order_statistics(n, values, ranks);
   std::vector<double> result(at.size(), kNaN);
   if (found.has_nan) return result;
-  for (size_t i = 0; i < at.size(); ++i) result[i] = lerp(found.values[2 * i], found.values[2 * i + 1], fractions[i]);
+  for (size_t i = 0; i < at.size(); ++i) {
+    result[i] = interpolate(found.values[2 * i], found.values[2 * i + 1], fractions[i]);
+  }
   return result;
 }
 
@@ -115,10 +108,7 @@ int64_t mask_by_threshold(int64_t n, const float* values, float threshold, Compa
 }
 
 float mask_top_k(int64_t n, const float* values, int64_t k, uint8_t* mask) {
-  if (k < 0 || k > n) {
-    throw std::invalid_argument("mask_top_k: k is " + std::to_string(k) + "; expected 0 to " + std::to_string(n) +
-                                ", the vector's length");
-  }
+  check_top_k(n, k);
   if (k == 0) {
     std::memset(mask, 0, n);
     return contains_nan(n, values) ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();

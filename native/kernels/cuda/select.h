@@ -1,0 +1,18 @@
+// Launchers of kernels/select.h and kernels/mask_rows.h on the GPU, as class Kernels describes them; all pointers are
+// the device's.
+#pragma once
+#include <vector>
+
+#include "kernels/cuda/context.h"
+#include "kernels/select.h"
+
+namespace rkif::cuda {
+
+void quantiles(const Context& context, int64_t n, const float* values, const std::vector<double>& at, double* results);
+void mask_by_quantile(const Context& context, int64_t n, const float* values, double at, Compare compare, uint8_t* mask,
+                      float* threshold);
+void mask_top_k(const Context& context, int64_t n, const float* values, int64_t k, uint8_t* mask, float* threshold);
+void count_bits(const Context& context, int64_t n, const uint8_t* mask, int64_t* result);
+void mask_rows(const Context& context, int64_t rows, int64_t columns, float* values, const float* sums, double at);
+
+}  // namespace rkif::cuda
