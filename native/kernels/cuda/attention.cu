@@ -48,12 +48,13 @@ AttentionProblem problem_of(const AttentionShape& shape, const DeviceSpans& span
     throw std::invalid_argument("attention on the GPU: heads of " + std::to_string(shape.head_size) +
                                 " elements, expected at most " + std::to_string(kMostHeadSize));
   }
+  const uint32_t threshold = dropout_threshold(dropout.rate);
   return {shape,
           spans.device,
           bias,
           dropout.site_key,
-          dropout_threshold(dropout.rate),
-          static_cast<float>(1.0 / (1.0 - dropout.rate)),
+          threshold,
+          threshold == 0 ? 1.0f : static_cast<float>(1.0 / (1.0 - dropout.rate)),
           static_cast<int64_t>(spans.host.size()),
           query_rows};
 }
@@ -72,8 +73,15 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
                        const float* v, float* out, float* log_sum_exp, int64_t query_rows,
                        const AttentionPrefix& prefix) {
   check_attention(shape, spans.host, bias, dropout);
-  const AttentionProblem problem = problem_of(shape, spans, bias, dropout, query_rows);
-  exact_forward(context, problem, spans.host, {q, k, v, prefix, out, log_sum_exp});
+  AttentionProblem problem = problem_of(shape, spans, bias, dropout, query_rows);
+  const ForwardValues values{q, k, v, prefix, out, log_sum_exp};
+  problem.spans_of = SpansOf::kSingleQueries;
+  single_query_forward(context, problem, spans.host, values);
+  problem.spans_of = shape.narrow_products ? SpansOf::kSeveralButNotNarrow : SpansOf::kSeveralQueries;
+  exact_forward(context, problem, spans.host, values);
+  if (!shape.narrow_products) return;
+  problem.spans_of = SpansOf::kNarrow;
+  narrow_forward(context, problem, spans.host, values);
 }
 
 void attention_backward(const Context& context, const AttentionShape& shape, const DeviceSpans& spans,
@@ -81,13 +89,18 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
                         const float* v, const float* out, const float* log_sum_exp, int64_t query_rows,
                         const float* grad_out, float* grad_q, float* grad_k, float* grad_v, float* grad_bias) {
   check_attention_backward(shape, spans.host, bias, dropout);
-  const AttentionProblem problem = problem_of(shape, spans, bias, dropout, query_rows);
-  if (spans.host.empty()) return;
+  AttentionProblem problem = problem_of(shape, spans, bias, dropout, query_rows);
+  if (spans.host.empty() || query_rows == 0) return;
   Scratch<float> mean_grad(context, shape.heads * query_rows);
   launch(context, "attention_mean_gradients", grid_for(context, shape.heads * query_rows, kThreads / kWarp), kThreads,
          0, mean_gradients, shape, query_rows, grad_out, out, mean_grad.data());
-  exact_backward(context, problem, spans.host,
-                 {q, k, v, log_sum_exp, grad_out, mean_grad.data(), grad_q, grad_k, grad_v, grad_bias});
+  const BackwardValues values{q, k, v, log_sum_exp, grad_out, mean_grad.data(), grad_q, grad_k, grad_v, grad_bias};
+  if (shape.narrow_products && shape.head_size <= kMostNarrowHeadSize) {
+    problem.spans_of = SpansOf::kNarrow;
+    narrow_backward(context, problem, spans.host, values);
+    problem.spans_of = SpansOf::kNotNarrow;
+  }
+  exact_backward(context, problem, spans.host, values);
 }
 
 }  // namespace rkif::cuda

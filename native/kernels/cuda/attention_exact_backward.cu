@@ -37,7 +37,7 @@ __device__ void score_gradients(const AttentionProblem& problem, const ScoreTile
       const int q = kQueriesAreRows ? row : column, k = kQueriesAreRows ? column : row;
       const float score = scores[r][c] * problem.shape.scale + bias[ScoreTile::bias_index<T::kTile>(q, k)];
       const float probability = tile.sees(q, k) ? exponential(score - facts.log_sum_exp[q]) : 0.0f;
-      const float keep = kept(problem, facts.mask[q], tile.key + k);
+      const float keep = keeps(problem, facts.mask[q], tile.key + k) ? problem.keep_scale : 0.0f;
       scores[r][c] = probability * keep;
       grads[r][c] = probability * (grads[r][c] * keep - facts.mean_grad[q]);
     }
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(AttentionProblem pr
   __shared__ float bias[2 * T::kTile];
   __shared__ QueryFacts<T> facts;
   const AttentionShape& shape = problem.shape;
-  const TilePlace place = find_tile(problem, static_cast<int>(blockIdx.x), T::kTile, SpanKeys{});
+  const TilePlace place = find_tile(problem, static_cast<int>(blockIdx.x), T::kTile, SpanKeys{problem.spans_of});
   const SpanView span(shape, place.span);
   const int64_t key_head = blockIdx.y, size = shape.head_size;
   const int first = place.index * T::kTile, keys = least(T::kTile, span.keys - first);
@@ -110,7 +110,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   __shared__ float bias[2 * T::kTile];
   __shared__ QueryFacts<T> facts;
   const AttentionShape& shape = problem.shape;
-  const TilePlace place = find_tile(problem, first_tile + static_cast<int>(blockIdx.x), T::kTile, SpanQueries{});
+  const TilePlace place =
+      find_tile(problem, first_tile + static_cast<int>(blockIdx.x), T::kTile, SpanQueries{problem.spans_of});
   const SpanView span(shape, place.span);
   const int64_t head = blockIdx.y, size = shape.head_size, key_column = head / shape.group() * size;
   const int first = place.index * T::kTile, queries = least(T::kTile, span.queries - first);
@@ -169,7 +170,7 @@ void exact_backward(const Context& context, const AttentionProblem& problem, con
   backward_tiling(problem.shape.head_size, [&](auto tiling) {
     using T = decltype(tiling);
     constexpr int64_t kShared = (4 * T::kVectors + T::kScores) * sizeof(float);
-    const int tiles = count_tiles(spans, T::kTile, SpanKeys{});
+    const int tiles = count_tiles(spans, T::kTile, SpanKeys{problem.spans_of});
     if (tiles == 0) return;
     launch(context, "attention_key_gradients", dim3(tiles, problem.shape.heads / problem.shape.group()), kThreads,
            kShared, key_gradients<T>, problem, values);

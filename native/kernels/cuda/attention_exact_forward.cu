@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads, 2) forward(AttentionProblem problem,
   __shared__ float bias[2 * T::kTile];
   __shared__ DropoutRow masks[T::kTile];
   const AttentionShape& shape = problem.shape;
-  const TilePlace place = find_tile(problem, static_cast<int>(blockIdx.x), T::kTile, SpanQueries{});
+  const TilePlace place = find_tile(problem, static_cast<int>(blockIdx.x), T::kTile, SpanQueries{problem.spans_of});
   const SpanView span(shape, place.span);
   const int64_t head = blockIdx.y, size = shape.head_size, key_column = head / shape.group() * size;
   const int first = place.index * T::kTile, queries = least(T::kTile, span.queries - first);
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kThreads, 2) forward(AttentionProblem problem,
       RKIF_UNROLL for (int c = 0; c < T::kOwn; ++c) {
         const float weight = exponential(scores[r][c] - reference);
         sum[r] += weight;
-        scores[r][c] = weight * kept(problem, masks[row], begin + thread_x() + 16 * c);
+        scores[r][c] = keeps(problem, masks[row], begin + thread_x() + 16 * c) ? weight : 0.0f;
       }
     }
     store_scores<T>(scores, weights);
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kThreads, 2) forward(AttentionProblem problem,
   RKIF_UNROLL for (int r = 0; r < T::kOwn; ++r) {
     const int row = thread_y() * T::kOwn + r;
     sum[r] = row_sum(sum[r]);
-    inverse[r] = 1.0f / sum[r];
+    inverse[r] = problem.keep_scale / sum[r];
     if (values.log_sum_exp != nullptr && thread_x() == 0 && row < queries) {
       values.log_sum_exp[head * problem.query_rows + query_row + row] = largest[r] + logf(sum[r]);
     }
@@ -121,7 +121,7 @@ void exact_forward(const Context& context, const AttentionProblem& problem, cons
                    const ForwardValues& values) {
   forward_tiling(problem.shape.head_size, [&](auto tiling) {
     using T = decltype(tiling);
-    const int tiles = count_tiles(spans, T::kTile, SpanQueries{});
+    const int tiles = count_tiles(spans, T::kTile, SpanQueries{problem.spans_of});
     if (tiles == 0) return;
     launch(context, "attention_forward", dim3(tiles, problem.shape.heads), kThreads,
            (2 * T::kVectors + T::kScores) * sizeof(float), forward<T>, problem, values);

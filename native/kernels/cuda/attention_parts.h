@@ -9,6 +9,8 @@
 namespace rkif::cuda {
 
 inline constexpr int64_t kMostHeadSize = 256;
+// Of gradients with narrow products: a warp's sums of larger heads do not fit its registers.
+inline constexpr int64_t kMostNarrowHeadSize = 128;
 // Bytes of a launch's sums by offset, beyond which the tiles of queries are taken in several launches.
 inline constexpr int64_t kOffsetSumBytes = int64_t{64} << 20;
 
@@ -33,19 +35,18 @@ void exact_forward(const Context& context, const AttentionProblem& problem, cons
 void exact_backward(const Context& context, const AttentionProblem& problem, const HostSpans& spans,
                     const BackwardValues& values);
 
+// Those of the problem's spans that have one query.
+void single_query_forward(const Context& context, const AttentionProblem& problem, const HostSpans& spans,
+                          const ForwardValues& values);
+// Heads of at most kMostHeadSize, and of kMostNarrowHeadSize.
+void narrow_forward(const Context& context, const AttentionProblem& problem, const HostSpans& spans,
+                    const ForwardValues& values);
+void narrow_backward(const Context& context, const AttentionProblem& problem, const HostSpans& spans,
+                     const BackwardValues& values);
+
 // gradient[head][offset] += the sums of the tiles, in their order.
 void add_offset_sums(const Context& context, int64_t heads, int64_t reach, int tiles, const OffsetSums& sums,
                      float* gradient);
-
-struct SpanQueries {
-  RKIF_HOST_DEVICE int64_t operator()(const AttentionSpan& span) const { return span.query_length; }
-};
-struct SpanKeys {
-  // Keys that nobody asks for have no gradient.
-  RKIF_HOST_DEVICE int64_t operator()(const AttentionSpan& span) const {
-    return span.query_length == 0 ? 0 : span.key_length;
-  }
-};
 
 template <class Length>
 int count_tiles(const HostSpans& spans, int64_t size, const Length& length) {
@@ -59,7 +60,7 @@ int count_tiles(const HostSpans& spans, int64_t size, const Length& length) {
 template <class Launch>
 void launch_query_gradients(const Context& context, const AttentionProblem& problem, const HostSpans& spans, int size,
                             float* grad_bias, const Launch& launch) {
-  const int tiles = count_tiles(spans, size, SpanQueries{});
+  const int tiles = count_tiles(spans, size, SpanQueries{problem.spans_of});
   if (tiles == 0) return;
   if (grad_bias == nullptr) return launch(0, tiles, OffsetSums{});
   int64_t keys = 0;

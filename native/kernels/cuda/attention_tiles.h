@@ -19,6 +19,28 @@ namespace rkif::cuda {
 
 __device__ inline int least(int a, int b) { return a < b ? a : b; }
 
+// The spans that one launch takes. Narrow products are for several queries at once: a single one waits for its keys to
+// be read and nothing else, so that they are not rewritten in bfloat16 for it, and those of a prefix are not either.
+enum class SpansOf { kAll, kSingleQueries, kSeveralQueries, kNarrow, kSeveralButNotNarrow, kNotNarrow };
+RKIF_HOST_DEVICE inline bool takes(SpansOf which, const AttentionSpan& span) {
+  const bool several = span.query_length > 1, narrow = several && span.prefix_length == 0;
+  switch (which) {
+    case SpansOf::kAll:
+      return true;
+    case SpansOf::kSingleQueries:
+      return !several;
+    case SpansOf::kSeveralQueries:
+      return several;
+    case SpansOf::kNarrow:
+      return narrow;
+    case SpansOf::kSeveralButNotNarrow:
+      return several && !narrow;
+    case SpansOf::kNotNarrow:
+      return !narrow;
+  }
+  return false;
+}
+
 // One call, as its kernels see it. Positions within a span fit 32 bits, as dropout's counters demand.
 struct AttentionProblem {
   AttentionShape shape;
@@ -26,9 +48,25 @@ struct AttentionProblem {
   OffsetBias bias;
   uint64_t site_key;
   uint32_t threshold;  // 0: no dropout
-  float keep_scale;
+  float keep_scale;    // of what is kept: 1 / (1 - rate)
   int64_t span_count;
   int64_t query_rows;
+  SpansOf spans_of = SpansOf::kAll;
+};
+
+// How many rows of a span are shared out in tiles.
+struct SpanQueries {
+  SpansOf which;
+  RKIF_HOST_DEVICE int64_t operator()(const AttentionSpan& span) const {
+    return takes(which, span) ? span.query_length : 0;
+  }
+};
+struct SpanKeys {
+  SpansOf which;
+  // Keys that nobody asks for have no gradient.
+  RKIF_HOST_DEVICE int64_t operator()(const AttentionSpan& span) const {
+    return takes(which, span) && span.query_length > 0 ? span.key_length : 0;
+  }
 };
 
 struct TilePlace {
@@ -174,11 +212,8 @@ __device__ inline DropoutRow mask_row(const AttentionProblem& problem, uint32_t 
   return attention_dropout_row(problem.site_key, record, static_cast<uint32_t>(head), static_cast<uint32_t>(position));
 }
 
-// What a probability is multiplied by.
-__device__ inline float kept(const AttentionProblem& problem, DropoutRow row, int key) {
-  return problem.threshold == 0                                              ? 1.0f
-         : dropout_keeps(row, static_cast<uint32_t>(key), problem.threshold) ? problem.keep_scale
-                                                                             : 0.0f;
+__device__ inline bool keeps(const AttentionProblem& problem, DropoutRow row, int key) {
+  return problem.threshold == 0 || dropout_keeps(row, static_cast<uint32_t>(key), problem.threshold);
 }
 
 }  // namespace rkif::cuda

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cuda_test.h"
+#include "kernels/bfloat16.h"
 
 using namespace rkif;
 using namespace rkif::test;
@@ -48,7 +49,17 @@ struct Inputs {
         prefix_k(normal(p.prefix_rows() * p.shape.key_stride, 4, 0.7f)),
         prefix_v(normal(p.prefix_rows() * p.shape.value_stride, 5)),
         table(p.reach > 0 ? normal(p.shape.heads * (2 * p.reach - 1), 6) : std::vector<float>()),
-        grad_out(normal(p.shift + p.query_rows() * p.shape.query_stride, 7)) {}
+        grad_out(normal(p.shift + p.query_rows() * p.shape.query_stride, 7)) {
+    if (!p.shape.narrow_products) return;
+    // What bfloat16 holds, so that only weights and gradients of scores are rounded.
+    for (std::vector<float>* x : {&q, &k, &v, &grad_out}) {
+      for (float& value : *x) {
+        Bfloat16 narrow;
+        store(value, narrow);
+        value = widened(narrow);
+      }
+    }
+  }
   std::vector<float> q, k, v, prefix_k, prefix_v, table, grad_out;
 };
 
@@ -104,14 +115,19 @@ void check_near(const char* what, const std::vector<float>& found, const std::ve
   }
 }
 
-void check_like_cpu(const Problem& p, bool backward = true, double tolerance = 4e-6, bool orders = false) {
+constexpr double kExact = 4e-6;
+constexpr double kNarrow = 8e-3;  // two units in the last place of bfloat16's 8 bits
+
+// The logarithms of the sums, in which no weight is rounded, are exact in both variants.
+void check_like_cpu(const Problem& p, bool backward = true, bool orders = false, double exact = kExact) {
+  const double tolerance = p.shape.narrow_products ? kNarrow : exact;
   const Inputs in(p);
   const Result expected = run(p, in, false, backward);
   Result first;
   const auto check = [&] {
     const Result r = run(p, in, true, backward);
     check_near("out", r.out, expected.out, tolerance);
-    check_near("log_sum_exp", r.log_sum_exp, expected.log_sum_exp, tolerance);
+    check_near("log_sum_exp", r.log_sum_exp, expected.log_sum_exp, exact);
     check_near("grad_q", r.grad_q, expected.grad_q, tolerance);
     check_near("grad_k", r.grad_k, expected.grad_k, tolerance);
     check_near("grad_v", r.grad_v, expected.grad_v, tolerance);
@@ -159,7 +175,7 @@ TEST("cuda attention: as on the CPU in any order of the threads, with and withou
     for (bool bias : {false, true}) {
       Problem p = self_attention(shape(1, 24, causal, 0.4f, 1), {70, 2, 131}, bias, bias == causal ? 0.1 : 0.0);
       p.shift = 1;
-      check_like_cpu(p, true, 4e-6, true);
+      check_like_cpu(p, true, true);
     }
   }
 }
@@ -183,6 +199,14 @@ TEST("cuda attention: other numbers of queries than of keys, heads that share ke
   check_like_cpu({shape(3, 16, true, 0.3f, 2, 1, 40), {{0, 3, 0, 200, 1}, {3, 1, 200, 9, 2}}, 200});
 }
 
+TEST("cuda attention: single queries against many keys") {
+  for (int64_t size : {10, 64, 100, 256}) {
+    const AttentionShape s = shape(4, size, true, 0.2f, 1, 2, size == 100 ? 37 : 0);
+    check_like_cpu({s, {{0, 1, 0, 1, 1}, {1, 1, 1, 31, 2}, {2, 1, 32, 150, 3}, {3, 1, 182, 33, 4}}, 150, 0.1}, true,
+                   size == 10);
+  }
+}
+
 TEST("cuda attention: keys of a prefix stand before a span's own") {
   for (int64_t window : {0, 7}) {
     check_like_cpu({shape(4, 10, true, 0.3f, 0, 2, window),
@@ -195,12 +219,47 @@ TEST("cuda attention: keys of a prefix stand before a span's own") {
   }
 }
 
+TEST("cuda attention: narrow products, for heads of all sizes") {
+  for (int64_t size : {1, 10, 32, 64, 80, 96, 128, 130, 256}) {
+    Problem p = self_attention(shape(2, size, size % 4 == 0, 0.1f, size % 3), {33, 1, 67}, size % 4 != 0, 0.2);
+    p.shape.narrow_products = true;
+    check_like_cpu(p);
+  }
+}
+
+TEST("cuda attention: narrow products in any order of the threads") {
+  for (bool causal : {false, true}) {
+    Problem p = self_attention(shape(1, 16, causal, 0.2f, 1), {70, 2, 131}, !causal, causal ? 0.0 : 0.1);
+    p.shape.narrow_products = true;
+    p.shift = 1;
+    check_like_cpu(p, true, true);
+  }
+}
+
+TEST("cuda attention: narrow products with heads that share keys, windows, and other queries than keys") {
+  for (int64_t window : {5, 64}) {
+    Problem p = self_attention(shape(4, 16, true, 0.3f, 0, 2, window), {150, 20}, window == 5, 0.1);
+    p.shape.narrow_products = true;
+    check_like_cpu(p);
+  }
+  // One query alone, and a prefix.
+  AttentionShape s = shape(2, 14, true);
+  s.narrow_products = true;
+  check_like_cpu({s, {{0, 5, 0, 8, 1}, {5, 70, 8, 140, 2}, {75, 1, 148, 16, 3}}, 140, 0.25}, true);
+  check_like_cpu({s, {{0, 5, 0, 8, 1, 3, 9}, {5, 70, 8, 140, 2}}}, false);
+  s.causal = false;
+  check_like_cpu({s, {{0, 5, 0, 3, 1}, {5, 70, 3, 140, 2}, {75, 1, 143, 21, 3}}, 140, 0.25}, true);
+}
+
 TEST("cuda attention: scores of any size, and values that are no numbers") {
   Problem p = self_attention(shape(1, 16, false, 30.0f), {70}, true, 0);
-  check_like_cpu(p, false, 1e-4);
+  check_like_cpu(p, false, false, 1e-4);
   Inputs in(p);
   in.k[5 * 16 + 3] = kNaN;
-  for (float x : run(p, in, true, false).out) CHECK(std::isnan(x));
+  for (bool narrow : {false, true}) {
+    p.shape.narrow_products = narrow;
+    for (float x : run(p, in, true, false).out) CHECK(std::isnan(x));
+  }
 }
 
 TEST("cuda attention: impossible calls are refused") {
