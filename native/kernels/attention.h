@@ -38,6 +38,9 @@ struct AttentionShape {
   int64_t window = 0;     // causal: how many of the last keys a query sees, its own included; 0: all
 
   RKIF_HOST_DEVICE int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }
+
+  // Products of operands rounded to bfloat16, with sums in fp32. The CPU's kernel ignores it: its products are fp32.
+  bool narrow_products = false;
 };
 
 // Keys and values that spans refer to as their prefix; rows have the strides of k and v.

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
-#include <stdexcept>
-#include <string>
 
 #include "kernels/attention.h"
+#include "kernels/attention_check.h"
 #include "kernels/attention_rows.h"
 #include "kernels/matmul.h"
 #include "kernels/workspace.h"
@@ -18,35 +17,6 @@ namespace {
 constexpr int64_t kQueryBlock = 48;
 // Multiply-adds below which another thread is not worth waking.
 constexpr int64_t kThreadGrain = 1 << 16;
-
-void check(const AttentionShape& shape, const std::vector<AttentionSpan>& spans, const OffsetBias& bias,
-           const AttentionDropout& dropout) {
-  auto refuse = [](size_t index, const std::string& what) {
-    throw std::invalid_argument("attention: span " + std::to_string(index) + " " + what);
-  };
-  if (!(dropout.rate >= 0 && dropout.rate < 1)) {
-    throw std::invalid_argument("attention: dropout rate is " + std::to_string(dropout.rate) +
-                                ", expected 0 <= rate < 1");
-  }
-  if (shape.key_heads != 0 && (shape.key_heads < 1 || shape.heads % shape.key_heads != 0)) {
-    throw std::invalid_argument("attention: " + std::to_string(shape.heads) + " heads cannot share " +
-                                std::to_string(shape.key_heads) + " heads of keys in groups of one size");
-  }
-  for (size_t i = 0; i < spans.size(); i++) {
-    const AttentionSpan& span = spans[i];
-    const int64_t keys = span.keys();
-    if (keys < 1) refuse(i, "has no keys");
-    if (shape.causal && span.query_length > keys) {
-      refuse(i, "is causal and has " + std::to_string(span.query_length) + " queries, more than its " +
-                    std::to_string(keys) + " keys");
-    }
-    int64_t last = shape.causal ? keys : span.query_length;
-    if (bias.table != nullptr && bias.reach < std::max(keys, last)) {
-      refuse(i, "reaches position " + std::to_string(std::max(keys, last) - 1) + ", the bias table only " +
-                    std::to_string(bias.reach - 1));
-    }
-  }
-}
 
 // What a span's rows have in common in one head.
 struct SpanHead {
@@ -301,7 +271,7 @@ int64_t offsets(const AttentionSpan& span) { return span.query_length + span.key
 void attention_forward(const AttentionShape& shape, const std::vector<AttentionSpan>& spans, const OffsetBias& bias,
                        const AttentionDropout& dropout, const float* q, const float* k, const float* v, float* out,
                        float* log_sum_exp, int64_t query_rows, const AttentionPrefix& prefix) {
-  check(shape, spans, bias, dropout);
+  check_attention(shape, spans, bias, dropout);
   std::vector<size_t> order(spans.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return pairs(spans[a]) > pairs(spans[b]); });
@@ -318,10 +288,7 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
                         const AttentionDropout& dropout, const float* q, const float* k, const float* v,
                         const float* out, const float* log_sum_exp, int64_t query_rows, const float* grad_out,
                         float* grad_q, float* grad_k, float* grad_v, float* grad_bias) {
-  check(shape, spans, bias, dropout);
-  for (const AttentionSpan& span : spans) {
-    if (span.prefix_length != 0) throw std::invalid_argument("attention: there are no gradients through a prefix");
-  }
+  check_attention_backward(shape, spans, bias, dropout);
   std::vector<std::vector<size_t>> groups = groups_by_keys(spans);
   auto cost = [&](const std::vector<size_t>& group) {
     return std::accumulate(group.begin(), group.end(), int64_t{0},
