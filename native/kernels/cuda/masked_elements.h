@@ -34,6 +34,10 @@ struct Masks {
   }
 };
 
+// Blocks for a multiprocessor, several times as many as it holds at once: how many that is depends on the body, and the
+// last ones to end are to be few.
+inline constexpr int kElementBlocks = 32;
+
 // body.template at<kWidth>(first element) for all elements, kWidth at once, which lie in one row.
 template <int kWidth, class Body>
 __global__ void __launch_bounds__(256) for_elements(int64_t packs, Body body) {
@@ -47,9 +51,10 @@ void launch_elements(const Context& context, const char* name, const MaskedMatri
   const int64_t n = shape.rows * shape.columns;
   if (n == 0) return;
   if (shape.columns % kWidth == 0 && allow_wide(kWidth, pointers...)) {
-    launch(context, name, grid_for(context, n / kWidth, 256), 256, 0, for_elements<kWidth, Body>, n / kWidth, body);
+    launch(context, name, grid_for(context, n / kWidth, 256, kElementBlocks), 256, 0, for_elements<kWidth, Body>,
+           n / kWidth, body);
   } else {
-    launch(context, name, grid_for(context, n, 256), 256, 0, for_elements<1, Body>, n, body);
+    launch(context, name, grid_for(context, n, 256, kElementBlocks), 256, 0, for_elements<1, Body>, n, body);
   }
 }
 

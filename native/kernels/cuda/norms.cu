@@ -203,7 +203,7 @@ struct Type {
 template <class Run>
 void with_plan(const Context& context, int64_t rows, int64_t columns, bool wide, const Run& run) {
   if (rows == 0) return;
-  const unsigned a_warp = grid_for(context, rows, kBlock / kWarp), a_block = grid_for(context, rows, 1);
+  const unsigned a_warp = grid_for(context, rows, kBlock / kWarp, 16), a_block = grid_for(context, rows, 1, 16);
   if (!wide) {
     if (columns <= 1024) {
       run(Type<Plan<kWarp, 1, 8, false>>{}, a_warp);

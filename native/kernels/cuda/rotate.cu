@@ -51,8 +51,8 @@ void rotate_rows(const Context& context, int64_t rows, int64_t heads, int64_t he
   const Rotation rotation{heads, head_size, x, positions, cosine, sine, inverse ? -1.0f : 1.0f, out};
   const bool wide = half % 4 == 0 && head_size % 4 == 0 && allow_wide(4, x, cosine, sine, out);
   const int64_t packs = wide ? pairs / 4 : pairs;
-  launch(context, "rotate_rows", grid_for(context, packs, 256), 256, 0, wide ? rotate_pairs<4> : rotate_pairs<1>, packs,
-         rotation);
+  launch(context, "rotate_rows", grid_for(context, packs, 256, 32), 256, 0, wide ? rotate_pairs<4> : rotate_pairs<1>,
+         packs, rotation);
 }
 
 }  // namespace rkif::cuda
