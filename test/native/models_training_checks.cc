@@ -109,7 +109,9 @@ void check_checkpointing(const std::function<std::unique_ptr<Model>(const ModelO
   };
   Result expected = with_sums(*plain), found = with_sums(*model);
   CHECK_EQUAL(found.report.loss_sum, expected.report.loss_sum);
-  CHECK_NEAR(relative_difference(found.gradients, expected.gradients), 0, 1e-6);
+  // Gradients are summed in another order; in bf16 such a sum may be rounded to the next number.
+  const double tolerance = options.base_type == BaseType::kBFloat16 ? 1e-4 : 1e-6;
+  CHECK_NEAR(relative_difference(found.gradients, expected.gradients), 0, tolerance);
   CHECK(with_sums(*model).gradients == found.gradients);
   // Nothing is kept back by an evaluation or an aborted pass.
   const std::vector<double> losses = model->loss(batch, nullptr);

@@ -17,6 +17,16 @@
 namespace rkif::cuda {
 namespace {
 
+// Calls pass(pointer of the stored type) for a type known at run time.
+template <class Pass>
+void in_stored_type(Stored type, const Pass& pass) {
+  if (type == Stored::kBfloat16) {
+    pass(static_cast<Bfloat16*>(nullptr));
+  } else {
+    pass(static_cast<float*>(nullptr));
+  }
+}
+
 class CudaKernels final : public Kernels {
  public:
   explicit CudaKernels(Context (*context)()) : context_(context) {}
@@ -78,18 +88,26 @@ class CudaKernels final : public Kernels {
   }
   void add_residual(const MaskedMatrix& shape, const float* residual, Stored type, const void* x,
                     float* out) const override {
-    cuda::add_residual(context_(), shape, residual, type, x, out);
+    in_stored_type(type, [&]<class T>(T*) {
+      cuda::add_residual(context_(), shape, residual, static_cast<const T*>(x), out);
+    });
   }
   void residual_gradient(const MaskedMatrix& shape, const float* g, Stored type, void* dx) const override {
-    cuda::residual_gradient(context_(), shape, g, type, dx);
+    in_stored_type(type, [&]<class T>(T*) { cuda::residual_gradient(context_(), shape, g, static_cast<T*>(dx)); });
   }
   void activation_forward(Activation activation, const MaskedMatrix& shape, Stored type, const void* x,
                           const void* gate, void* out) const override {
-    cuda::activation_forward(context_(), activation, shape, type, x, gate, out);
+    in_stored_type(type, [&]<class T>(T*) {
+      cuda::activation_forward(context_(), activation, shape, static_cast<const T*>(x), static_cast<const T*>(gate),
+                               static_cast<T*>(out));
+    });
   }
   void activation_backward(Activation activation, const MaskedMatrix& shape, Stored type, const void* x,
                            const void* gate, const void* dout, void* dx, void* dgate) const override {
-    cuda::activation_backward(context_(), activation, shape, type, x, gate, dout, dx, dgate);
+    in_stored_type(type, [&]<class T>(T*) {
+      cuda::activation_backward(context_(), activation, shape, static_cast<const T*>(x), static_cast<const T*>(gate),
+                                static_cast<const T*>(dout), static_cast<T*>(dx), static_cast<T*>(dgate));
+    });
   }
   void rms_norm(int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon, float* out,
                 float* inverse) const override {
