@@ -12,7 +12,7 @@ import { Display, interruptSignal } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
 const used = [
-  ...["model", "baseType", "copyWeights", "memory", "threads"],
+  ...["model", "baseType", "copyWeights", "memory", "threads", "device"],
   ...["maxNewTokens", "evaluationTokens"],
 ];
 

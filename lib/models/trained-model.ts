@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RkifError } from "../errors.js";
 import type { AdaptedModule, BaseType, Model, ModelOptions, TensorToWrite } from "../native/contract.js";
+import type { DeviceOption } from "../native/cuda.js";
 import { loadAddon } from "../native/load.js";
 import { adapterFile, loadAdapter, readAdapter } from "./adapter.js";
 import { writeAdapterConfig } from "./adapter-config.js";
@@ -13,6 +14,7 @@ import { exists } from "./exists.js";
 import { joinedConfig, joinedTensors } from "./joined-adapter.js";
 import { idlePatterns, isAllLinear, lastComponents, type LoraConfig, resolveAdaptedModules } from "./lora.js";
 import { readJsonFile } from "./json-file.js";
+import { openDevice } from "./device.js";
 import { checkMemory, prepackFits, usualRoom } from "./memory.js";
 import { setThreadsFor } from "./threads.js";
 import type { TokenCache } from "./token-cache.js";
@@ -36,6 +38,11 @@ export interface LoadModelOptions {
   gradientCheckpointing?: boolean;
   /** Bytes that the weights may take in memory; absent: no limit. */
   memory?: number;
+  /**
+   * Where the model computes: "cuda" is the first GPU that the kernels run on, "auto" that where everything for it is there, else the CPU
+   * ({@link TrainedModel.warnings} says which, and why). Default "cpu".
+   */
+  device?: DeviceOption;
   /** Threads of one operation, for the whole process; null or absent: one for a small model, libtorch's choice for others. */
   threads?: number | null;
   /** "none": the model as it is. Target modules null: queries and values, as PEFT chooses where nothing is said. */
@@ -102,6 +109,8 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
   const baseType = options.baseType ?? "float32";
   const full = options.trainable.kind === "full";
   if (options.memory !== undefined) checkMemory(config, { folder, baseType, limit: options.memory, full });
+  const { device, reason } = await openDevice(options.device ?? "cpu");
+  if (reason !== undefined) warnings.push(reason);
   const { trainable, modules, warnings: ofAdapter } = await resolveTrainable(options, config);
   await setThreadsFor(config, options.threads ?? null);
   const model = await loadAddon().loadModel({
@@ -109,6 +118,7 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
     files,
     skip,
     baseType,
+    device,
     copyWeights: options.copyWeights ?? false,
     gradientCheckpointing: options.gradientCheckpointing ?? false,
     prepack: options.prepack ?? prepackFits(config, { baseType, room: options.memory ?? usualRoom(), full }),

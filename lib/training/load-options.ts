@@ -4,12 +4,12 @@ import type { LearnerOptions } from "./options.js";
 
 /** What a model is loaded with, but for what trains. */
 export function loadOptions(
-  config: Pick<LearnerOptions, "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads"> &
+  config: Pick<LearnerOptions, "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads" | "device"> &
     Partial<Pick<LearnerOptions, "gradientCheckpointing">>,
 ): Omit<LoadModelOptions, "trainable"> {
-  const { model, baseType, copyWeights, adapter, memory, threads, gradientCheckpointing } = config;
+  const { model, baseType, copyWeights, adapter, memory, threads, device, gradientCheckpointing } = config;
   return {
-    ...{ model, baseType, copyWeights, threads },
+    ...{ model, baseType, copyWeights, threads, device },
     ...(gradientCheckpointing === undefined ? {} : { gradientCheckpointing }),
     ...(adapter === null ? {} : { adapter }),
     ...(memory === null ? {} : { memory: parseSize(memory, "memory") }),

@@ -153,8 +153,14 @@ export const dataOptions = z.object({
   testLimit: limit.describe("use the first n test records of each task"),
 });
 
-/** Options of how a run is kept and computed; results do not depend on them, but for rounding with `threads`. */
+/** Options of how a run is kept and computed; results do not depend on them, but for rounding with `device` and `threads`. */
 export const runtimeOptions = z.object({
+  device: z
+    .enum(["cpu", "cuda", "auto"])
+    .default("cpu")
+    .describe(
+      "where the model computes; cuda: the first GPU that can be used; auto: that where everything for it is there, else the CPU",
+    ),
   threads: count
     .nullable()
     .default(null)
