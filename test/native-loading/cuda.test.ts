@@ -14,7 +14,8 @@ import { Scratch } from "./fakes.js";
 
 const H200 = "NVIDIA H200:9.0:150754820096";
 const T4 = "Tesla T4:7.5:15828320256";
-const module = (name: string): string => JSON.stringify(pathToFileURL(join(packageRoot, "lib/native", name)).href);
+const module = (name: string): string =>
+  JSON.stringify(pathToFileURL(join(packageRoot, "lib/native", name)).href);
 
 /** Compiles `source` to a shared library; false where there is no compiler. */
 function compile(source: string, library: string, ...flags: string[]): boolean {
@@ -120,19 +121,29 @@ describe("loading the CUDA half", function () {
     });
     expect(problems).to.deep.equal([]);
     expect(driver.version).to.equal("13.2");
-    expect(device).to.deep.equal({ index: 0, name: "NVIDIA H200", architecture: "9.0", memory: 150754820096 });
+    expect(device).to.deep.equal({
+      index: 0,
+      name: "NVIDIA H200",
+      architecture: "9.0",
+      memory: 150754820096,
+    });
     expect(library?.path).to.equal(scratch.path(prebuilds, "libtorch-2.15", "librkif_cuda.so"));
     expect(rest.libtorch).to.include({ folder, version: "2.15.0+cu132", cuda: "13.2" });
   });
 
   describe("without a driver that serves", () => {
     beforeEach(() => prebuilt());
-    const ready = (variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({ RKIF_LIBTORCH: libtorch(), ...variables });
+    const ready = (variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
+      RKIF_LIBTORCH: libtorch(),
+      ...variables,
+    });
 
     it("tells why libcuda.so.1 cannot be opened, and what brings it", () => {
       const { parts, message } = failure(ready({}), "broken");
       expect(parts).to.deep.equal(["driver"]);
-      expect(message).to.contain("no usable NVIDIA driver: ").and.match(/libcuda\.so\.1: (file too short|invalid ELF)/);
+      expect(message)
+        .to.contain("no usable NVIDIA driver: ")
+        .and.match(/libcuda\.so\.1: (file too short|invalid ELF)/);
       expect(message).to.contain("nvidia-smi").and.contain("docker run --gpus all");
       expect(failure(ready({}), "partial").message).to.contain("libcuda.so.1 has no cuDeviceTotalMem_v2");
     });
@@ -154,8 +165,12 @@ describe("loading the CUDA half", function () {
     it("says that the driver is too old for CUDA's major version, and takes every minor one", () => {
       const old = failure(ready({ FAKE_CUDA_VERSION: "12040", FAKE_CUDA_DEVICES: H200 }));
       expect(old.parts).to.deep.equal(["driver"]);
-      expect(old.message).to.contain("supports CUDA up to 12.4, and CUDA 13.2 is needed").and.contain("580 or newer");
-      expect(inspect(ready({ FAKE_CUDA_VERSION: "13000", FAKE_CUDA_DEVICES: H200 })).problems).to.deep.equal([]);
+      expect(old.message)
+        .to.contain("supports CUDA up to 12.4, and CUDA 13.2 is needed")
+        .and.contain("580 or newer");
+      expect(inspect(ready({ FAKE_CUDA_VERSION: "13000", FAKE_CUDA_DEVICES: H200 })).problems).to.deep.equal(
+        [],
+      );
     });
   });
 
@@ -189,7 +204,9 @@ describe("loading the CUDA half", function () {
       scratch.cached("2.15.0+cu132");
       const { parts, message } = failure({ ...device, VIRTUAL_ENV: scratch.path("none") });
       expect(parts).to.deep.equal(["libtorch"]);
-      expect(message).to.contain("found no libtorch 2.15 with CUDA").and.contain("only its CPU half is there");
+      expect(message)
+        .to.contain("found no libtorch 2.15 with CUDA")
+        .and.contain("only its CPU half is there");
       expect(message).to.contain("npx rkif libtorch install --cuda 2.15.0").and.contain("torch==2.15.0");
     });
 
@@ -213,7 +230,10 @@ describe("loading the CUDA half", function () {
 
   it("names all that is missing at once, in the order in which it is needed", () => {
     prebuilt("none");
-    const { parts, message } = failure({ FAKE_CUDA_INIT: "100", RKIF_LIBTORCH: scratch.libtorch("cpu", "2.15.0+cpu") });
+    const { parts, message } = failure({
+      FAKE_CUDA_INIT: "100",
+      RKIF_LIBTORCH: scratch.libtorch("cpu", "2.15.0+cpu"),
+    });
     expect(parts).to.deep.equal(["driver", "library", "libtorch"]);
     expect(message.indexOf("no GPU")).to.be.below(message.indexOf("not built"));
   });
@@ -235,7 +255,9 @@ describe("loading the CUDA half", function () {
 
     it("needs a driver as new as the kernels for a newer architecture, and none for a relative", () => {
       const blackwell = "NVIDIA B200:10.0:192000000000";
-      expect(failure(card(blackwell, "13000")).message).to.contain("supports CUDA up to 13.0, and they were made with 13.2");
+      expect(failure(card(blackwell, "13000")).message).to.contain(
+        "supports CUDA up to 13.0, and they were made with 13.2",
+      );
       expect(inspect(card(blackwell)).problems).to.deep.equal([]);
       expect(inspect(card("Orin:8.7:32000000000", "13000")).problems).to.deep.equal([]);
     });
@@ -260,7 +282,10 @@ describe("loading the CUDA half", function () {
         if (!cuda.includes(name)) symlinkSync(join(found, "lib", name), join(libraries, name));
       }
       for (const name of cuda) compile(empty, join(libraries, name));
-      scratch.write("site/torch/version.py", `${readFileSync(join(found, "version.py"), "utf8")}\ncuda = '13.2'\n`);
+      scratch.write(
+        "site/torch/version.py",
+        `${readFileSync(join(found, "version.py"), "utf8")}\ncuda = '13.2'\n`,
+      );
       for (const name of ["nvidia", "torch.libs"]) {
         const beside = join(dirname(found), name);
         if (existsSync(beside)) symlinkSync(beside, scratch.path("site", name));
@@ -278,7 +303,8 @@ describe("loading the CUDA half", function () {
     before(function () {
       const found = searchLibtorch().libtorch;
       const fits = found !== undefined && minorOf(found.version) === minorOf(local?.info.libtorch ?? "");
-      if (!fits || local?.info.kernels === undefined || !existsSync(join(found.folder, "version.py"))) this.skip();
+      if (!fits || local?.info.kernels === undefined || !existsSync(join(found.folder, "version.py")))
+        this.skip();
     });
 
     it("opens CUDA's half and the kernels with the addon", () => {
@@ -299,7 +325,8 @@ describe("loading the CUDA half", function () {
   });
 
   describe("by the device option", () => {
-    const choose = (device: string): string => run(`failing(() => show(chooseDevice("${device}")));`, { HOME: process.env["HOME"] });
+    const choose = (device: string): string =>
+      run(`failing(() => show(chooseDevice("${device}")));`, { HOME: process.env["HOME"] });
 
     it("opens nothing for the CPU", () => {
       const [chosen] = choose("cpu").split("\n");
