@@ -45,7 +45,9 @@ function describe(
     device === undefined || problems.length > 0
       ? `device cuda    not here:\n${problems.map((problem) => `  - ${problem.found}`).join("\n")}`
       : `device cuda    GPU ${device.index}`,
-    ...(problems.length === 0 ? [] : ["To use a GPU:", ...problems.flatMap(({ solutions }) => solutions).map((line) => `  - ${line}`)]),
+    ...(problems.length === 0
+      ? []
+      : ["To use a GPU:", ...problems.flatMap(({ solutions }) => solutions).map((line) => `  - ${line}`)]),
   ];
 }
 

@@ -127,7 +127,9 @@ export function architectureProblem(
       solutions: ["use a newer card, or the CPU: device cpu"],
     };
   }
-  const hasCode = architectures.some((own) => Math.floor(own / 10) === Math.floor(wanted / 10) && own <= wanted);
+  const hasCode = architectures.some(
+    (own) => Math.floor(own / 10) === Math.floor(wanted / 10) && own <= wanted,
+  );
   if (hasCode || driver.version === undefined || Number(driver.version) >= Number(cuda)) return undefined;
   return {
     part: "architecture",

@@ -45,7 +45,9 @@ export function inspectCudaLibrary(
 function librarySolutions(root: string): string[] {
   return isClone(root)
     ? ["build the addon and the kernels from the same sources: npm run compile && npm run compile:cuda"]
-    : ["clone the repository and run npm ci && npm run compile:cuda there (needs CMake and a C++20 compiler)"];
+    : [
+        "clone the repository and run npm ci && npm run compile:cuda there (needs CMake and a C++20 compiler)",
+      ];
 }
 
 function readInfo(path: string): Omit<CudaLibrary, "path"> | string {
@@ -53,8 +55,13 @@ function readInfo(path: string): Omit<CudaLibrary, "path"> | string {
     const info = JSON.parse(readFileSync(path, "utf8")) as Partial<CudaLibrary>;
     const { libtorch, cuda, architectures, kernels } = info;
     const whole =
-      typeof libtorch === "string" && typeof cuda === "string" && typeof kernels === "string" && Array.isArray(architectures);
-    return whole && architectures.length > 0 ? { libtorch, cuda, architectures, kernels } : `${path} is incomplete`;
+      typeof libtorch === "string" &&
+      typeof cuda === "string" &&
+      typeof kernels === "string" &&
+      Array.isArray(architectures);
+    return whole && architectures.length > 0
+      ? { libtorch, cuda, architectures, kernels }
+      : `${path} is incomplete`;
   } catch (error) {
     return `${path}: ${(error as Error).message}`;
   }

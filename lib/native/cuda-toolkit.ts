@@ -49,7 +49,8 @@ export function findCudaToolkit(options: ToolkitOptions): { toolkit?: CudaToolki
     if (folder !== undefined && typeof found !== "string" && fits(found.version)) {
       return { toolkit: { folder, version: found.version, origin }, attempts };
     }
-    const problem = typeof found === "string" ? found : `CUDA ${found.version}; libtorch has CUDA ${options.cuda}`;
+    const problem =
+      typeof found === "string" ? found : `CUDA ${found.version}; libtorch has CUDA ${options.cuda}`;
     attempts.push(`${origin}${folder === undefined ? "" : ` (${folder})`}: ${problem}`);
   }
   return { attempts };
@@ -81,7 +82,8 @@ export async function installCudaToolkit(
     };
     await downloadWheels(work, [`cuda-toolkit[nvcc,cccl]==${options.cuda}.*`]);
     await unpackWheels(work, ALL_FILES);
-    if (folderInWheels(part) === undefined) throw new Error("the wheels that pip downloaded hold no bin/nvcc");
+    if (folderInWheels(part) === undefined)
+      throw new Error("the wheels that pip downloaded hold no bin/nvcc");
     const entry = join(cache, entryName(options.cuda));
     // Another install may have been faster; one that lies there and was not found is incomplete.
     const other = findCudaToolkit(options).toolkit;
@@ -105,7 +107,11 @@ function* places(
   const same = (version: string): boolean => version === cuda;
   const home = environment.variables["CUDA_HOME"];
   if (home) {
-    yield { origin: "CUDA_HOME", folder: home, fits: (version) => parseInt(version, 10) === parseInt(cuda, 10) };
+    yield {
+      origin: "CUDA_HOME",
+      folder: home,
+      fits: (version) => parseInt(version, 10) === parseInt(cuda, 10),
+    };
   }
   const onPath = (environment.variables["PATH"] ?? "")
     .split(delimiter)

@@ -75,11 +75,17 @@ export function inspectCudaAt(place: Place): CudaReport {
   const [first] = addons;
   if (first === undefined) {
     const found = `there is no addon under ${root}, which asks the driver`;
-    return { driver: { devices: [] }, problems: [{ part: "library", found, solutions: addonSolutions(root) }] };
+    return {
+      driver: { devices: [] },
+      problems: [{ part: "library", found, solutions: addonSolutions(root) }],
+    };
   }
   const driver = describeDriver(loadPreload(first, root).probeCudaDriver(), environment);
   const libraries = addons.map((files) => ({ files, ...inspectCudaLibrary(files, root) }));
-  const { files, ...found } = libraries.find((entry) => "library" in entry) ?? { files: first, ...libraries[0] };
+  const { files, ...found } = libraries.find((entry) => "library" in entry) ?? {
+    files: first,
+    ...libraries[0],
+  };
   const library = "library" in found ? found.library : undefined;
   const libtorch = findCudaLibtorch(place, files, library);
   const device = chooseCard(driver, library);
@@ -131,7 +137,10 @@ export function openCuda(report: CudaReport, load: (libtorch: string) => LoadedA
     loadPreload(files, packageRoot).dlopenCudaLibraries([...paths, library.path]);
   } catch (error) {
     const found = `a library cannot be opened: ${(error as Error).message}`;
-    throw cudaError([{ part: "libtorch", found, solutions: installSolutions(packageRoot, libtorch.version) }], error);
+    throw cudaError(
+      [{ part: "libtorch", found, solutions: installSolutions(packageRoot, libtorch.version) }],
+      error,
+    );
   }
   return { device, library, libtorch };
 }
@@ -150,7 +159,10 @@ export type ChosenDevice =
 export function chooseDevice(wanted: DeviceOption, options: CudaOptions = {}): ChosenDevice {
   if (wanted === "cpu") return { device: "cpu" };
   if (wanted === "cuda") return { device: "cuda", cuda: loadCuda(options) };
-  const cpu = (why: string): ChosenDevice => ({ device: "cpu", reason: `device auto: the CPU, since ${why}` });
+  const cpu = (why: string): ChosenDevice => ({
+    device: "cpu",
+    reason: `device auto: the CPU, since ${why}`,
+  });
   const [problem] = opened === undefined ? inspectCuda(options).problems : [];
   if (problem !== undefined) return cpu(problem.found);
   try {

@@ -32,7 +32,12 @@ export async function buildCuda({ fetch }) {
   const tools = await provideTools(fetch);
   if (typeof tools === "string") return tools;
   const { libtorch, toolkit } = tools;
-  const wanted = { libtorch: libtorch.version, folder: libtorch.folder, cuda: toolkit.version, sources: sources() };
+  const wanted = {
+    libtorch: libtorch.version,
+    folder: libtorch.folder,
+    cuda: toolkit.version,
+    sources: sources(),
+  };
   if (isBuilt(wanted)) {
     say(`CUDA library: up to date (libtorch ${libtorch.version}, nvcc ${toolkit.version})`);
     return undefined;
@@ -61,7 +66,8 @@ export async function provideTools(fetch) {
     if (unlinked !== undefined) return fetch ? unlinked : `${unlinked} (npm run compile:cuda fetches it)`;
     const { toolkit, attempts } = findCudaToolkit({ cuda });
     if (toolkit !== undefined) return { libtorch, toolkit };
-    if (!fetch) return `no nvcc ${cuda} is at hand (npm run compile:cuda fetches it):\n  ${attempts.join("\n  ")}`;
+    if (!fetch)
+      return `no nvcc ${cuda} is at hand (npm run compile:cuda fetches it):\n  ${attempts.join("\n  ")}`;
     say(`fetching nvcc ${cuda} by pip into the user's cache (some 110 MB to download, 300 MB to keep)`);
     return { libtorch, toolkit: await fetching((options) => installCudaToolkit({ cuda, ...options })) };
   } catch (error) {
@@ -95,7 +101,10 @@ export function isCudaFresh() {
 function isBuilt(wanted) {
   const built = readStamp();
   const files = [cudaLibrary, join(release, "rkif_cuda.json")];
-  return files.every((file) => existsSync(file)) && Object.keys(wanted).every((key) => built?.[key] === wanted[key]);
+  return (
+    files.every((file) => existsSync(file)) &&
+    Object.keys(wanted).every((key) => built?.[key] === wanted[key])
+  );
 }
 
 function readStamp() {
@@ -122,5 +131,7 @@ async function configure(libtorch, toolkit) {
       rmSync(tree, { recursive: true });
     }
   }
-  await must(which("cmake"), [...args, ...(which("ninja") === undefined ? [] : ["-G", "Ninja"])], { quiet: true });
+  await must(which("cmake"), [...args, ...(which("ninja") === undefined ? [] : ["-G", "Ninja"])], {
+    quiet: true,
+  });
 }

@@ -7,7 +7,8 @@ import { findCudaToolkit, installCudaToolkit } from "../../lib/native/cuda-toolk
 import { currentPlatform } from "../../lib/native/platform.js";
 import { Registry, Scratch } from "./fakes.js";
 
-const nvcc = (version: string): string => `#!/bin/sh\necho "Cuda compilation tools, release ${version}, V${version}.86"\n`;
+const nvcc = (version: string): string =>
+  `#!/bin/sh\necho "Cuda compilation tools, release ${version}, V${version}.86"\n`;
 
 describe("finding nvcc", () => {
   let scratch: Scratch;
@@ -44,7 +45,10 @@ describe("finding nvcc", () => {
 
   it("says what it passed over", () => {
     const home = toolkit("old", "12.4");
-    const { toolkit: none, attempts } = find("13.2", { CUDA_HOME: home, PATH: join(toolkit("p", "13.0"), "bin") });
+    const { toolkit: none, attempts } = find("13.2", {
+      CUDA_HOME: home,
+      PATH: join(toolkit("p", "13.0"), "bin"),
+    });
     expect(none).to.equal(undefined);
     expect(attempts).to.deep.equal([
       `CUDA_HOME (${home}): CUDA 12.4; libtorch has CUDA 13.2`,

@@ -101,7 +101,8 @@ describe("fetching libtorch", () => {
   });
 
   describe("with CUDA", () => {
-    const torch = 'case "$4" in torch*) cp "$REGISTRY"/torch*.whl "$dest";; *) cp "$REGISTRY"/nvidia*.whl "$dest";; esac';
+    const torch =
+      'case "$4" in torch*) cp "$REGISTRY"/torch*.whl "$dest";; *) cp "$REGISTRY"/nvidia*.whl "$dest";; esac';
     const entry = (): string => join(cache(), `2.15.0-${currentPlatform().name}`);
 
     beforeEach(function () {
@@ -139,7 +140,9 @@ describe("fetching libtorch", () => {
       expect(inspectLibtorchCuda(folder)).to.deep.equal({ cuda: "13.2" });
       for (const file of cudaFiles) expect(existsSync(join(entry(), file)), file).to.equal(true);
       const files = readdirSync(entry(), { recursive: true }).map(String);
-      expect(files.filter((file) => /nvperf|static|bootstrap|cublas\.h|python|libtorch\.so/.test(file))).to.deep.equal([]);
+      expect(
+        files.filter((file) => /nvperf|static|bootstrap|cublas\.h|python|libtorch\.so/.test(file)),
+      ).to.deep.equal([]);
       const download = calls().filter((call) => call.includes("pip download"))[1];
       expect(download).to.contain("cuda-toolkit[cublas,cudart,cupti]==13.2.2 nvidia-cudnn-cu13==9.26.0.51");
       expect(download).to.not.match(/triton|bindings/);
