@@ -1,5 +1,6 @@
 // nvcc: -fmad=false
 #include "kernels/cuda/adamw.h"
+
 #include "kernels/cuda/importance_averages.h"
 
 namespace rkif::cuda {

@@ -41,6 +41,9 @@ struct State {
   Count inside;
   unsigned overflow;
   float value;  // where it is kKnown
+  // In the first target's only, for all: the blocks of that pass, and whether it has seen a NaN.
+  unsigned surveyed;
+  unsigned nan;
 };
 
 // What the radix passes read: the vector, or the copies, of which block b of the sampled pass has written held[b], at

@@ -1,10 +1,11 @@
 // nvcc: -fmad=false
+#include "kernels/cuda/radix_select.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "kernels/cuda/radix_passes.h"
-#include "kernels/cuda/radix_select.h"
 #include "kernels/dropout.h"
 
 namespace rkif::cuda {
@@ -21,12 +22,6 @@ constexpr int64_t kCopyShare = 32;
 constexpr int64_t kLeastRoom = 4096;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// Of the sampled pass, for all targets.
-struct Survey {
-  unsigned arrived;
-  unsigned nan;
-};
 
 // One element of each stretch of the vector, at a place that follows no pattern a matrix could have.
 __global__ void __launch_bounds__(kThreads) take_sample(int64_t n, const float* values, int64_t count, float* sample) {
@@ -48,7 +43,7 @@ struct Bounds {
 template <int kCount>
 __global__ void __launch_bounds__(kThreads, kSelectBlocks)
     survey_pass(Source source, Targets targets, Bounds bounds, const float* edges, float* copies, unsigned* held,
-                Survey* survey, State* states) {
+                State* states) {
   __shared__ unsigned copied[kCount];
   __shared__ Count partial[kThreads / kWarp];
   if (threadIdx.x < kCount) copied[threadIdx.x] = 0;
@@ -90,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, kSelectBlocks)
           }
         }
       });
-  if (nan) atomicOr(&survey->nan, 1u);
+  if (nan) atomicOr(&states[0].nan, 1u);
   __syncthreads();
   RKIF_UNROLL
   for (int t = 0; t < kCount; ++t) {
@@ -102,7 +97,7 @@ __global__ void __launch_bounds__(kThreads, kSelectBlocks)
     atomicAdd(&states[t].below, block_below);
     atomicAdd(&states[t].inside, block_equal + here);
   }
-  if (!last_to_arrive(&survey->arrived, gridDim.x)) return;
+  if (!last_to_arrive(&states[0].surveyed, gridDim.x)) return;
   if (threadIdx.x >= kCount) return;
   State& state = states[threadIdx.x];
   const Target target = targets.at[threadIdx.x];
@@ -113,7 +108,7 @@ __global__ void __launch_bounds__(kThreads, kSelectBlocks)
   for (int side = 0; side < 2; ++side) edge[side] = edges[2 * threadIdx.x + side];
   if (!bounds.low[threadIdx.x]) edge[0] = -kInfinity;
   if (!bounds.high[threadIdx.x]) edge[1] = kInfinity;
-  if (read_shared_by_blocks(&survey->nan) != 0) {
+  if (read_shared_by_blocks(&states[0].nan) != 0) {
     state.phase = kNone;
   } else if (holds && edge[0] == edge[1]) {
     state.phase = kKnown;
@@ -128,10 +123,8 @@ void survey(const Context& context, unsigned blocks, const Source& source, int c
             const Bounds& bounds, const float* edges, float* copies, unsigned* held, State* states) {
   const decltype(&survey_pass<1>) kernels[kMostWanted] = {survey_pass<1>, survey_pass<2>, survey_pass<3>,
                                                           survey_pass<4>};
-  const Scratch<Survey> shared(context, 1);
-  fill_zero(context, shared.data(), sizeof(Survey));
   launch(context, "survey_pass", blocks, kThreads, 0, kernels[count - 1], source, targets, bounds, edges, copies, held,
-         shared.data(), states);
+         states);
 }
 
 // The edges of each target by the radix passes over a sample of the vector; zeros in states for twice as many targets.

@@ -1,6 +1,9 @@
 // nvcc: -fmad=false
-#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/vector_ops.h"
+
+#include <cmath>
+
+#include "kernels/cuda/elementwise.h"
 
 namespace rkif::cuda {
 namespace {
@@ -98,9 +101,9 @@ __global__ void __launch_bounds__(kThreads, kNormBlocks) square_sums(Range range
         RKIF_UNROLL
         for (float value : values.at) {
           const bool finite = (__float_as_uint(value) & 0x7f800000u) != 0x7f800000u;
-          // The square of an fp32 number is exact in double, and finite.
+          // The square of an fp32 number is exact in double, and finite: it may as well be fused.
           const double term = finite ? value : 0.0f;
-          sum += term * term;
+          sum = std::fma(term, term, sum);
           non_finite += finite ? 0 : 1;
         }
       });
@@ -118,7 +121,7 @@ __global__ void __launch_bounds__(kThreads) finish_norm(int parts_count, const S
   }
   const SquareSum all = block_sum_of(sum, non_finite);
   if (threadIdx.x == 0) {
-    result->norm = sqrt(all.sum);
+    result->norm = std::sqrt(all.sum);
     result->non_finite = all.non_finite;
   }
 }
