@@ -23,11 +23,30 @@ __device__ inline QueryFacts facts_of(const AttentionProblem& problem, const Bac
   return {values.log_sum_exp[at], values.mean_grad[at], mask_row(problem, span.record, head, tile.position(q))};
 }
 
-// A probability whose sign says what dropout does: negative where it is dropped.
-__device__ inline float signed_probability(const AttentionProblem& problem, const QueryFacts& facts, float product,
-                                           float bias, bool sees, int key) {
-  const float probability = sees ? __expf(product * problem.shape.scale + bias - facts.log_sum_exp) : 0.0f;
-  return keeps(problem, facts.mask, key) ? probability : -probability;
+// Products in, probabilities out, whose sign says what dropout does: negative where they are dropped.
+// kQueriesAreRows: otherwise they are the columns. facts(element of a lane, column): the query's.
+template <bool kQueriesAreRows, int kQueries, int kKeys, int kColumns, class Facts>
+__device__ void signed_probabilities(const AttentionProblem& problem, const ScoreTile& tile, const Facts& facts,
+                                     const float* bias, float (&x)[kColumns][4]) {
+  const bool whole = tile.whole(kQueries, kKeys);
+  RKIF_UNROLL for (int n = 0; n < kColumns; ++n) {
+    RKIF_UNROLL for (int i = 0; i < 4; ++i) {
+      const int row = row_of(i), column = column_of(n, i);
+      const int q = kQueriesAreRows ? row : column, k = kQueriesAreRows ? column : row;
+      const QueryFacts& query = facts(i, column);
+      float score = x[n][i] * problem.shape.scale;
+      if (problem.bias.table != nullptr) score += bias[ScoreTile::bias_index<kQueries>(q, k)];
+      const float probability = __expf(score - query.log_sum_exp);
+      x[n][i] = keeps(problem, query.mask, tile.key + k) ? probability : -probability;
+    }
+  }
+  if (whole) return;
+  RKIF_UNROLL for (int n = 0; n < kColumns; ++n) {
+    RKIF_UNROLL for (int i = 0; i < 4; ++i) {
+      const int row = row_of(i), column = column_of(n, i);
+      if (!tile.sees(kQueriesAreRows ? row : column, kQueriesAreRows ? column : row)) x[n][i] = 0;
+    }
+  }
 }
 __device__ inline float score_gradient(const AttentionProblem& problem, float probability, float grad_weight,
                                        float mean_grad) {
@@ -66,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (threadIdx.x < kQueries) {
       facts[half][threadIdx.x] = facts_of(problem, values, place.span, head, tile, static_cast<int>(threadIdx.x));
     }
-    stage_bias<kQueries, kTile>(problem.bias, head, tile, bias[half]);
+    if (problem.bias.table != nullptr) stage_bias<kQueries, kTile>(problem.bias, head, tile, bias[half]);
   };
   const int64_t key_stride = shape.heads / group * kSize;
   const int64_t keys_from = (place.span.key_start + first) * key_stride + key_head * kSize;
@@ -83,18 +102,13 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (step + 1 < steps) begin_step(step + 1);
     const ScoreTile tile{span, start + step % tiles * kQueries, first};
     const int half = step % 2;
-    const bool whole = tile.whole(kQueries, kTile);
     float scores[kColumns][4], grads[kColumns][4];
     uint32_t weights[kQueries / 16][4];
     dot_vectors<kSize>(k, q + half * kVectors, scores);
+    signed_probabilities<false, kQueries, kTile>(
+        problem, tile, [&](int, int column) -> const QueryFacts& { return facts[half][column]; }, bias[half], scores);
     RKIF_UNROLL for (int n = 0; n < kColumns; ++n) {
-      RKIF_UNROLL for (int i = 0; i < 4; ++i) {
-        const int row = row_of(i), column = column_of(n, i);
-        scores[n][i] = signed_probability(problem, facts[half][column], scores[n][i],
-                                          bias[half][ScoreTile::bias_index<kQueries>(column, row)],
-                                          whole || tile.sees(column, row), first + row);
-        grads[n][i] = scores[n][i] < 0 ? 0.0f : scores[n][i];
-      }
+      RKIF_UNROLL for (int i = 0; i < 4; ++i) grads[n][i] = scores[n][i] < 0 ? 0.0f : scores[n][i];
     }
     narrowed(grads, weights);
     add_weighted<kSize>(weights, grad_out + half * kVectors, grad_v);
@@ -157,21 +171,18 @@ __global__ void __launch_bounds__(kThreads, 2) query_gradients(AttentionProblem 
     const ScoreTile tile{span, first, begin};
     copy_vectors<kSize, kTile>(rows.k + keys_from + begin * key_stride, key_stride, span.keys - begin, k);
     copy_vectors<kSize, kTile>(rows.v + keys_from + begin * key_stride, key_stride, span.keys - begin, v);
-    stage_bias<kTile, kTile>(problem.bias, head, tile, bias);
+    if (problem.bias.table != nullptr) stage_bias<kTile, kTile>(problem.bias, head, tile, bias);
     wait_for_copies();
     __syncthreads();
-    const bool whole = tile.whole(kTile, kTile);
     float scores[kColumns][4], grads[kColumns][4];
     dot_vectors<kSize>(q, k, scores);
     dot_vectors<kSize>(grad_out, v, grads);
+    signed_probabilities<true, kTile, kTile>(
+        problem, tile, [&](int i, int) -> const QueryFacts& { return facts[i / 2]; }, bias, scores);
     RKIF_UNROLL for (int n = 0; n < kColumns; ++n) {
       RKIF_UNROLL for (int i = 0; i < 4; ++i) {
-        const int row = row_of(i), column = column_of(n, i);
-        const float probability =
-            signed_probability(problem, facts[i / 2], scores[n][i], bias[ScoreTile::bias_index<kTile>(row, column)],
-                               whole || tile.sees(row, column), begin + column);
-        grads[n][i] = score_gradient(problem, probability, grads[n][i], facts[i / 2].mean_grad);
-        if (by_offset != nullptr) grads_of_scores[row * kScoreRow + column] = grads[n][i];
+        grads[n][i] = score_gradient(problem, scores[n][i], grads[n][i], facts[i / 2].mean_grad);
+        if (by_offset != nullptr) grads_of_scores[row_of(i) * kScoreRow + column_of(n, i)] = grads[n][i];
       }
     }
     uint32_t weights[kTile / 16][4];
@@ -196,7 +207,7 @@ template <int kSize>
 void run_backward(const Context& context, const AttentionProblem& problem, const HostSpans& spans,
                   const BackwardValues& values) {
   // Fewer queries at once where the sums of k's and v's gradients fill the registers.
-  constexpr int kQueries = kSize > 64 ? 32 : 64;
+  constexpr int kQueries = kSize > 32 ? 32 : 64;
   const AttentionShape& s = problem.shape;
   const int tiles = count_tiles(spans, kTile, SpanKeys{problem.spans_of});
   if (tiles == 0) return;

@@ -13,7 +13,7 @@ __global__ void __launch_bounds__(kPackThreads)
   for (int64_t i = grid_index(); i < pieces; i += grid_size()) {
     const int64_t column = i % (padded / 8) * 8, vector = i / (padded / 8), head = vector % heads, row = vector / heads;
     const float* const x = from + row * stride + head * size + column;
-    float values[8];
+    alignas(16) float values[8];
     if (column + 8 <= size && reinterpret_cast<uintptr_t>(x) % 16 == 0) {
       *reinterpret_cast<float4*>(values) = *reinterpret_cast<const float4*>(x);
       *reinterpret_cast<float4*>(values + 4) = *reinterpret_cast<const float4*>(x + 4);
@@ -55,15 +55,23 @@ template <int kSize, int kColumns>
 __device__ void weigh(const AttentionProblem& problem, const ScoreTile& tile, const float* bias,
                       const DropoutRow (&masks)[2], float (&scores)[kColumns][4], Running<kSize>& running) {
   const bool whole = tile.whole(kTile, 8 * kColumns);
-  float top[2] = {running.largest[0], running.largest[1]};
   RKIF_UNROLL for (int n = 0; n < kColumns; ++n) {
     RKIF_UNROLL for (int i = 0; i < 4; ++i) {
       const int row = row_of(i), column = column_of(n, i);
-      float score = scores[n][i] * problem.shape.scale;
-      if (problem.bias.table != nullptr) score += bias[ScoreTile::bias_index<kTile>(row, column)];
-      scores[n][i] = whole || tile.sees(row, column) ? score : -INFINITY;
-      top[i / 2] = scores[n][i] > top[i / 2] ? scores[n][i] : top[i / 2];
+      scores[n][i] *= problem.shape.scale;
+      if (problem.bias.table != nullptr) scores[n][i] += bias[ScoreTile::bias_index<kTile>(row, column)];
     }
+  }
+  if (!whole) {
+    RKIF_UNROLL for (int n = 0; n < kColumns; ++n) {
+      RKIF_UNROLL for (int i = 0; i < 4; ++i) {
+        if (!tile.sees(row_of(i), column_of(n, i))) scores[n][i] = -INFINITY;
+      }
+    }
+  }
+  float top[2] = {running.largest[0], running.largest[1]};
+  RKIF_UNROLL for (int n = 0; n < kColumns; ++n) {
+    RKIF_UNROLL for (int i = 0; i < 4; ++i) top[i / 2] = scores[n][i] > top[i / 2] ? scores[n][i] : top[i / 2];
   }
   RKIF_UNROLL for (int r = 0; r < 2; ++r) {
     top[r] = row_max(top[r]);

@@ -59,14 +59,14 @@ int count_tiles(const HostSpans& spans, int64_t size, const Length& length) {
 // gradient need memory, if that is wanted.
 template <class Launch>
 void launch_query_gradients(const Context& context, const AttentionProblem& problem, const HostSpans& spans, int size,
-                            float* grad_bias, const Launch& launch) {
+                            float* grad_bias, const Launch& launch, int64_t most_bytes = kOffsetSumBytes) {
   const int tiles = count_tiles(spans, size, SpanQueries{problem.spans_of});
   if (tiles == 0) return;
   if (grad_bias == nullptr) return launch(0, tiles, OffsetSums{});
   int64_t keys = 0;
   for (const AttentionSpan& span : spans) keys = std::max(keys, span.keys());
   const int64_t heads = problem.shape.heads, width = (divide_up(keys, size) + 1) * size;
-  const int64_t most = kOffsetSumBytes / (heads * width * static_cast<int64_t>(sizeof(float)));
+  const int64_t most = most_bytes / (heads * width * static_cast<int64_t>(sizeof(float)));
   const int at_once = static_cast<int>(std::clamp<int64_t>(most, 1, tiles));
   Scratch<float> entries(context, at_once * heads * width);
   Scratch<int64_t> first_offsets(context, at_once);

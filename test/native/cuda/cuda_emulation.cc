@@ -136,13 +136,22 @@ void run_block(const char* name) {
   const size_t threads = m.fibres.size();
   std::vector<size_t> order(threads);
   std::iota(order.begin(), order.end(), size_t{0});
-  for (;;) {
-    if (m.order != 0) std::shuffle(order.begin(), order.end(), m.draws);
+  // Some warps fall behind for a while, as they would on a GPU: all others go on until they have to wait for these.
+  uint64_t behind = 0;
+  for (int round = 0;; ++round) {
+    if (m.order != 0) {
+      std::shuffle(order.begin(), order.end(), m.draws);
+      if (round % 64 == 0) behind = m.draws();
+    }
     bool ran = false;
     for (size_t i : order) {
-      if (m.fibres[i].state != State::kReady) continue;
+      if (m.fibres[i].state != State::kReady || (behind >> (i / 32) & 1u) != 0) continue;
       resume(m.fibres[i], i);
       if (m.thrown) std::rethrow_exception(std::exchange(m.thrown, nullptr));
+      ran = true;
+    }
+    if (!ran && behind != 0) {
+      behind = 0;
       ran = true;
     }
     const auto ended = [](const Fibre& f) { return f.state == State::kEnded; };
