@@ -8,92 +8,13 @@
 #include "check.h"
 #include "models/decoder.h"
 #include "models_generation_checks.h"
+#include "models_small_decoder.h"
 #include "models_training_checks.h"
 
 using namespace rkif;
 using namespace rkif::test;
 
 namespace {
-
-constexpr int32_t kVocabulary = 40;
-
-// Grouped heads whose widths are no multiple of the hidden size, a window in one layer.
-DecoderConfig small_decoder() {
-  DecoderConfig config;
-  config.vocab_size = kVocabulary;
-  config.hidden_size = 20;
-  config.intermediate_size = 28;
-  config.num_layers = 2;
-  config.num_heads = 4;
-  config.num_key_value_heads = 2;
-  config.head_size = 6;
-  config.rope.theta = 100;
-  config.windows = {0, 5};
-  config.attention_dropout = 0.2;
-  return config;
-}
-
-// Biases everywhere, norms of queries and keys, a tied head.
-DecoderConfig biased_decoder() {
-  DecoderConfig config = small_decoder();
-  config.query_key_norm = config.query_key_value_bias = config.output_bias = config.mlp_bias = true;
-  config.tie_word_embeddings = true;
-  return config;
-}
-
-Weights random_weights(const DecoderConfig& c) {
-  Weights weights;
-  uint64_t seed = 50;
-  auto add = [&](const std::string& name, std::vector<int64_t> shape, double deviation, double mean = 0) {
-    at::Tensor tensor = at::empty(shape, at::kFloat);
-    fill_random(tensor, seed++, deviation);
-    weights[name] = tensor.add_(mean);
-  };
-  const int64_t queries = c.num_heads * c.head_size, keys = c.num_key_value_heads * c.head_size;
-  auto linear = [&](const std::string& module, int64_t out, int64_t in, bool bias) {
-    add(module + ".weight", {out, in}, 1 / std::sqrt(static_cast<double>(in)));
-    if (bias) add(module + ".bias", {out}, 0.3);
-  };
-  add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, 1);
-  if (!c.tie_word_embeddings) add("lm_head.weight", {c.vocab_size, c.hidden_size}, 0.5);
-  add("model.norm.weight", {c.hidden_size}, 0.2, 1);
-  for (int64_t i = 0; i < c.num_layers; ++i) {
-    const std::string layer = "model.layers." + std::to_string(i) + ".";
-    linear(layer + "self_attn.q_proj", queries, c.hidden_size, c.query_key_value_bias);
-    linear(layer + "self_attn.k_proj", keys, c.hidden_size, c.query_key_value_bias);
-    linear(layer + "self_attn.v_proj", keys, c.hidden_size, c.query_key_value_bias);
-    linear(layer + "self_attn.o_proj", c.hidden_size, queries, c.output_bias);
-    linear(layer + "mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear(layer + "mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear(layer + "mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
-    for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) {
-      add(layer + norm + ".weight", {c.hidden_size}, 0.2, 1);
-    }
-    if (!c.query_key_norm) continue;
-    add(layer + "self_attn.q_norm.weight", {c.head_size}, 0.2, 1);
-    add(layer + "self_attn.k_norm.weight", {c.head_size}, 0.2, 1);
-  }
-  return weights;
-}
-
-ModelOptions decoder_lora(const std::vector<std::string>& targets = {"q_proj", "v_proj", "down_proj"}) {
-  return adapter_options(decoder_linear_modules(small_decoder()), targets, 0.1);
-}
-
-std::unique_ptr<Model> model_of(const DecoderConfig& config, const ModelOptions& options) {
-  std::unique_ptr<Model> model = make_decoder(config, options, random_weights(config));
-  if (!options.full) fill_random(model->parameters(), 99, 0.15);
-  return model;
-}
-
-// Labels parallel to the inputs; some are not predicted, as a prompt's.
-Batch decoder_batch() {
-  Batch batch = small_batch();
-  batch.label_lengths = batch.input_lengths;
-  batch.labels = batch.input_ids;
-  for (size_t i = 0; i < batch.labels.size(); i += 3) batch.labels[i] = kIgnoredLabel;
-  return batch;
-}
 
 std::vector<std::vector<int32_t>> prompts_of(const Batch& batch) {
   std::vector<std::vector<int32_t>> prompts;
@@ -119,8 +40,8 @@ std::vector<int32_t> generate_slowly(Model& model, std::vector<int32_t> text, in
   std::vector<int32_t> tokens;
   while (static_cast<int64_t>(tokens.size()) < count) {
     std::vector<float> logits = logits_of(model, text);
-    auto best = std::max_element(logits.end() - kVocabulary, logits.end());
-    tokens.push_back(static_cast<int32_t>(best - (logits.end() - kVocabulary)));
+    auto best = std::max_element(logits.end() - kDecoderVocabulary, logits.end());
+    tokens.push_back(static_cast<int32_t>(best - (logits.end() - kDecoderVocabulary)));
     text.push_back(tokens.back());
     if (tokens.back() == end) break;
   }
@@ -130,36 +51,36 @@ std::vector<int32_t> generate_slowly(Model& model, std::vector<int32_t> text, in
 }  // namespace
 
 TEST("decoder training: loss and gradients do not depend on how records are batched, dropout on") {
-  check_batching(*model_of(small_decoder(), decoder_lora()), decoder_batch());
+  check_batching(*small_decoder_model(small_decoder(), decoder_lora()), decoder_batch());
   ModelOptions full;
   full.full = true;
-  check_batching(*model_of(biased_decoder(), full), decoder_batch());
+  check_batching(*small_decoder_model(biased_decoder(), full), decoder_batch());
 }
 
 TEST("decoder: gradient checkpointing computes the same") {
   ModelOptions full;
   full.full = true;
   for (const ModelOptions& options : {decoder_lora(), full}) {
-    check_checkpointing([](const ModelOptions& o) { return model_of(small_decoder(), o); }, options, decoder_batch());
+    check_checkpointing([](const ModelOptions& o) { return small_decoder_model(small_decoder(), o); }, options, decoder_batch());
   }
 }
 
 TEST("decoder training: derivatives of every adapter tensor, dropout on") {
   ModelOptions all = decoder_lora({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"});
   CHECK_EQUAL(all.adapter.size(), 14u);
-  check_derivatives(*model_of(small_decoder(), all), decoder_batch());
-  check_derivatives(*model_of(biased_decoder(), all), decoder_batch());
+  check_derivatives(*small_decoder_model(small_decoder(), all), decoder_batch());
+  check_derivatives(*small_decoder_model(biased_decoder(), all), decoder_batch());
 }
 
 TEST("decoder training: derivatives of every weight, biases and norms of heads included, dropout on") {
   ModelOptions full;
   full.full = true;
-  check_derivatives(*model_of(small_decoder(), full), decoder_batch());
-  check_derivatives(*model_of(biased_decoder(), full), decoder_batch());
+  check_derivatives(*small_decoder_model(small_decoder(), full), decoder_batch());
+  check_derivatives(*small_decoder_model(biased_decoder(), full), decoder_batch());
 }
 
 TEST("decoder training: a record's first label is never predicted, and loss() equals accumulate() without dropout") {
-  std::unique_ptr<Model> model = model_of(small_decoder(), decoder_lora());
+  std::unique_ptr<Model> model = small_decoder_model(small_decoder(), decoder_lora());
   Batch batch = decoder_batch();
   LossReport report = model->accumulate(batch, {});
   std::vector<double> losses = model->loss(batch, {});
@@ -184,7 +105,7 @@ TEST("decoder inference: generation behind kept prompts equals computing everyth
   scaled.rope.scaling = RopeConfig::Scaling::kLinear;
   scaled.rope.factor = 2;
   for (const DecoderConfig& config : {small_decoder(), biased_decoder(), scaled}) {
-    std::unique_ptr<Model> model = model_of(config, decoder_lora());
+    std::unique_ptr<Model> model = small_decoder_model(config, decoder_lora());
     Batch batch = decoder_batch();
     std::vector<std::vector<int32_t>> prompts = prompts_of(batch);
     GenerateOptions options;
@@ -208,20 +129,20 @@ TEST("decoder inference: generation behind kept prompts equals computing everyth
 }
 
 TEST("decoder inference: prompts that enter as others end get what each gets alone") {
-  check_budgets(*model_of(small_decoder(), decoder_lora()), kVocabulary);
-  check_budgets(*model_of(biased_decoder(), decoder_lora()), kVocabulary);
+  check_budgets(*small_decoder_model(small_decoder(), decoder_lora()), kDecoderVocabulary);
+  check_budgets(*small_decoder_model(biased_decoder(), decoder_lora()), kDecoderVocabulary);
 }
 
 TEST("decoder inference: option scores are sums of log softmax, prompts computed once") {
   for (const DecoderConfig& config : {small_decoder(), biased_decoder()}) {
-    std::unique_ptr<Model> model = model_of(config, decoder_lora());
+    std::unique_ptr<Model> model = small_decoder_model(config, decoder_lora());
     Batch batch = decoder_batch();
     ScoreOptions options;
     options.input_ids = batch.input_ids;
     options.input_lengths = batch.input_lengths;
     options.option_prompts = {2, 0, 2, 4, 0, 2};
     options.option_lengths = {1, 3, 4, 2, 6, 2};
-    for (int32_t i = 0; i < 18; ++i) options.option_ids.push_back((7 * i + 3) % kVocabulary);
+    for (int32_t i = 0; i < 18; ++i) options.option_ids.push_back((7 * i + 3) % kDecoderVocabulary);
     std::vector<double> scores = model->score_options(options);
     std::vector<std::vector<int32_t>> prompts = prompts_of(batch);
     auto option = options.option_ids.begin();
@@ -233,9 +154,9 @@ TEST("decoder inference: option scores are sums of log softmax, prompts computed
       std::vector<float> logits = logits_of(*model, text);
       double expected = 0;
       for (size_t t = before; t < text.size(); ++t) {
-        const float* row = &logits[(t - 1) * kVocabulary];
+        const float* row = &logits[(t - 1) * kDecoderVocabulary];
         double total = 0;
-        for (int32_t v = 0; v < kVocabulary; ++v) total += std::exp(double{row[v]});
+        for (int32_t v = 0; v < kDecoderVocabulary; ++v) total += std::exp(double{row[v]});
         expected += row[text[t]] - std::log(total);
       }
       CHECK_NEAR(scores[i], expected, 1e-5 * std::abs(expected));
@@ -247,26 +168,26 @@ TEST("decoder inference: a window forgets what lies behind it, and only that") {
   DecoderConfig config = small_decoder();
   config.num_layers = 1;
   config.windows = {4};
-  std::unique_ptr<Model> model = model_of(config, {});
+  std::unique_ptr<Model> model = small_decoder_model(config, {});
   std::vector<int32_t> text = {5, 9, 13, 2, 30, 31, 7, 8}, other = text;
   other[3] = 25;
   std::vector<float> a = logits_of(*model, text), b = logits_of(*model, other);
   auto row = [](const std::vector<float>& logits, size_t i) {
-    return std::vector<float>(logits.begin() + i * kVocabulary, logits.begin() + (i + 1) * kVocabulary);
+    return std::vector<float>(logits.begin() + i * kDecoderVocabulary, logits.begin() + (i + 1) * kDecoderVocabulary);
   };
   for (size_t i : {0, 1, 2, 7}) CHECK(row(a, i) == row(b, i));
   for (size_t i : {3, 4, 5, 6}) CHECK(row(a, i) != row(b, i));
 }
 
 TEST("decoder inference: bf16 and int8 bases stay close to fp32, forward and backward") {
-  std::unique_ptr<Model> exact = model_of(small_decoder(), decoder_lora());
+  std::unique_ptr<Model> exact = small_decoder_model(small_decoder(), decoder_lora());
   Batch batch = decoder_batch();
   std::vector<float> logits = values(exact->logits(batch));
   exact->accumulate(batch, {});
   for (BaseType base : {BaseType::kBFloat16, BaseType::kInt8}) {
     ModelOptions options = decoder_lora();
     options.base_type = base;
-    std::unique_ptr<Model> rounded = model_of(small_decoder(), options);
+    std::unique_ptr<Model> rounded = small_decoder_model(small_decoder(), options);
     double forward = relative_difference(values(rounded->logits(batch)), logits);
     CHECK(forward > 1e-5 && forward < 0.05);
     rounded->accumulate(batch, {});
@@ -274,12 +195,12 @@ TEST("decoder inference: bf16 and int8 bases stay close to fp32, forward and bac
   }
   ModelOptions options = decoder_lora();
   options.base_type = BaseType::kInt8;
-  CHECK_THROWS(model_of(small_decoder(), options)->merge_adapter(), std::logic_error, "int8");
+  CHECK_THROWS(small_decoder_model(small_decoder(), options)->merge_adapter(), std::logic_error, "int8");
 }
 
 TEST("decoder loading: a tied head under either name, stale frequencies, and weights that do not fit") {
   DecoderConfig config = biased_decoder();
-  Weights weights = random_weights(config);
+  Weights weights = decoder_weights(config);
   std::vector<float> expected = values(make_decoder(config, {}, weights)->logits(decoder_batch()));
   at::Tensor embedding = weights.at("model.embed_tokens.weight");
   weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = at::empty({3});
@@ -298,7 +219,7 @@ TEST("decoder loading: a tied head under either name, stale frequencies, and wei
 
 TEST("decoder loading: what has been converted is told, what is shared is not") {
   DecoderConfig config = small_decoder();
-  Weights weights = random_weights(config);
+  Weights weights = decoder_weights(config);
   int64_t told = 0;
   ModelOptions options;
   options.converted = [&](const at::Tensor&) { ++told; };
