@@ -31,13 +31,15 @@ export function libtorchCommand(program: Command): void {
     .command("install")
     .description("fetch libtorch with pip into the user's cache")
     .argument("[version]", "release of libtorch; by default the one the prebuilt addon was built with")
+    .option("--cuda", "with all that GPUs need: 2.7 GB to download, 3.9 GB to keep")
     .option("--json", "print the result as one JSON document on stdout")
-    .action(async (version: string | undefined, { json }: { json?: boolean }) => {
+    .action(async (version: string | undefined, { cuda, json }: { cuda?: boolean; json?: boolean }) => {
       const display = new Display();
       const { signal, release } = interruptSignal(display);
       try {
         const libtorch = await installLibtorch({
           version: version ?? prebuiltLibtorch(packageRoot) ?? DEFAULT_LIBTORCH,
+          extent: cuda ? "cuda" : "cpu",
           signal,
           onProgress: showProgress(),
         });

@@ -14,6 +14,8 @@ type Bindings = (options: { bindings: string; module_root: string; path: true })
 export interface AddonInfo {
   /** Version of the libtorch it was compiled against, such as "2.15.0". */
   readonly libtorch: string;
+  /** Digest of the kernels' headers: the same in a librkif_cuda.so that fits. Older builds have none. */
+  readonly kernels?: string;
 }
 
 /** A built addon with its preloader. */
@@ -68,10 +70,19 @@ function describeFiles(
   try {
     const info = JSON.parse(readFileSync(path, "utf8")) as Partial<AddonInfo>;
     if (typeof info.libtorch !== "string") return { problem: `${origin}: ${path} has no "libtorch"` };
-    return { files: { origin, addon, preload, info: { libtorch: info.libtorch } } };
+    const { libtorch, kernels } = info;
+    return {
+      files: { origin, addon, preload, info: kernels === undefined ? { libtorch } : { libtorch, kernels } },
+    };
   } catch (error) {
     return { problem: `${origin}: ${path}: ${(error as Error).message}` };
   }
+}
+
+/** Every addon that is there, the local build first. */
+export function findAddons(root: string): AddonFiles[] {
+  const local = findLocalBuild(root).files;
+  return [...(local === undefined ? [] : [local]), ...findPrebuilt(root).files];
 }
 
 /** The libtorch version to fetch for `root`: what its newest prebuilt addon was built with, where it has one. */

@@ -9,6 +9,7 @@ import {
   SUPPORTED_LIBTORCH,
   compareVersionsDescending,
   minorOf,
+  readLibtorchCuda,
   readLibtorchVersion,
   releaseOf,
 } from "./libtorch-version.js";
@@ -61,6 +62,19 @@ export function inspectLibtorch(folder: string, headers = false): { version?: st
     return { ...found, problem: "include/ has no ATen headers, which building needs" };
   }
   return found;
+}
+
+/** Libraries of libtorch's CUDA half that the loader opens, in this order; they bring NVIDIA's through their own search path. */
+export const CUDA_LIBRARIES: readonly string[] = ["libc10_cuda.so", "libtorch_cuda.so"];
+
+/** The CUDA version of the libtorch in `folder`, or what keeps it from being used on a GPU. Loads nothing. */
+export function inspectLibtorchCuda(folder: string): { cuda?: string; problem?: string } {
+  const cuda = readLibtorchCuda(folder);
+  if (cuda === undefined) return { problem: "it is built without CUDA" };
+  const missing = CUDA_LIBRARIES.filter((name) => !existsSync(join(folder, "lib", name)));
+  return missing.length === 0
+    ? { cuda }
+    : { cuda, problem: `lib/${missing.join(" and lib/")} is missing: only its CPU half is there` };
 }
 
 /** The folder of the cache that holds one folder per fetched libtorch. */

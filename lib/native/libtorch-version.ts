@@ -37,6 +37,17 @@ export function readLibtorchVersion(folder: string): string | undefined {
   return version !== undefined && /^\d+\.\d+/.test(version) ? version : undefined;
 }
 
+/**
+ * The CUDA version that the libtorch in `folder` was built with, such as "13.2", without loading it: `version.py` of a wheel, else the
+ * build variant in its version; undefined for a build without CUDA.
+ */
+export function readLibtorchCuda(folder: string): string | undefined {
+  const named = /^cuda\s*(?::[^=]*)?=\s*['"](\d+\.\d+)['"]/m.exec(readText(join(folder, "version.py")) ?? "");
+  if (named?.[1] !== undefined) return named[1];
+  const variant = /\+cu(\d+)(\d)$/.exec(readLibtorchVersion(folder) ?? "");
+  return variant === null ? undefined : `${variant[1]}.${variant[2]}`;
+}
+
 /** Newest first. */
 export function compareVersionsDescending(a: string, b: string): number {
   const parts = (version: string): number[] =>

@@ -1,12 +1,13 @@
 /** Finding, checking and fetching libtorch. */
-export { prebuiltLibtorch } from "./addon-files.js";
+export { describeAddon, findAddons, prebuiltLibtorch, type AddonFiles } from "./addon-files.js";
 export { packageRoot } from "./failure.js";
 export { readEnvironment, type Environment } from "./environment.js";
-export { installLibtorch, type InstallOptions } from "./libtorch-install.js";
+export { installLibtorch, type InstallOptions, type LibtorchExtent } from "./libtorch-install.js";
 export {
   describeCandidate,
   findLibtorch,
   inspectLibtorch,
+  inspectLibtorchCuda,
   libtorchCache,
   libtorchCandidates,
   searchLibtorch,

@@ -1,4 +1,5 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -65,5 +66,61 @@ export class Scratch {
 
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Makes a wheel, which is a zip archive; what lies in a bin folder is a program. */
+const MAKE_WHEEL = `
+import json, sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_DEFLATED) as archive:
+    for name, text in json.loads(sys.argv[2]).items():
+        item = zipfile.ZipInfo(name)
+        item.external_attr = (0o755 if "/bin/" in name else 0o644) << 16
+        archive.writestr(item, text)
+`;
+
+/** A python3 on the scratch PATH whose `pip download` takes wheels from a folder. */
+export class Registry {
+  /** The machine's own, which still makes and unpacks wheels. */
+  static readonly realPython: string | undefined = (() => {
+    const { status, stdout } = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], {
+      encoding: "utf8",
+    });
+    return status === 0 ? stdout.trim() : undefined;
+  })();
+  readonly #scratch: Scratch;
+
+  constructor(scratch: Scratch) {
+    this.#scratch = scratch;
+    scratch.mkdir("registry");
+  }
+
+  /** `download` is shell: it puts wheels of "$REGISTRY" into "$dest"; $4 is the first requirement. */
+  python(download: string = 'cp "$REGISTRY"/torch*.whl "$dest"'): void {
+    this.#scratch.program(
+      "python3",
+      `#!/bin/sh
+PATH=/usr/bin:/bin; REGISTRY="${this.#scratch.path("registry")}"
+echo "$*" >> "${this.#scratch.path("calls")}"
+if [ "$1 $2 $3" = "-m pip --version" ]; then echo "pip 25.0"; exit 0; fi
+if [ "$1 $2 $3" = "-m pip download" ]; then
+  previous=; for argument in "$@"; do [ "$previous" = --dest ] && dest="$argument"; previous="$argument"; done
+  mkdir -p "$dest"
+  ${download}
+  exit
+fi
+exec "${Registry.realPython}" "$@"
+`,
+    );
+  }
+
+  wheel(name: string, files: Record<string, string>): void {
+    const path = this.#scratch.path("registry", `${name}-py3-none-any.whl`);
+    execFileSync(Registry.realPython ?? "python3", ["-c", MAKE_WHEEL, path, JSON.stringify(files)]);
+  }
+
+  /** What python3 was called with, a line each. */
+  calls(): string[] {
+    return readFileSync(this.#scratch.path("calls"), "utf8").trim().split("\n");
   }
 }

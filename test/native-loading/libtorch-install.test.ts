@@ -1,23 +1,17 @@
 import { expect } from "chai";
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 
 import { RkifError } from "../../lib/errors.js";
+import { requireDiskSpace } from "../../lib/native/cache-folder.js";
 import { installLibtorch, type InstallOptions } from "../../lib/native/libtorch-install.js";
+import { inspectLibtorchCuda } from "../../lib/native/libtorch-search.js";
 import { currentPlatform } from "../../lib/native/platform.js";
-import { Scratch } from "./fakes.js";
+import { Registry, Scratch } from "./fakes.js";
 
 const extension = process.platform === "darwin" ? "dylib" : "so";
-
-/** Makes a wheel, which is a zip archive. */
-const MAKE_WHEEL = `
-import json, sys, zipfile
-with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_DEFLATED) as archive:
-    for name, text in json.loads(sys.argv[2]).items():
-        archive.writestr(name, text)
-`;
 
 function torchWheel(version: string, requires: string): Record<string, string> {
   return {
@@ -26,6 +20,9 @@ function torchWheel(version: string, requires: string): Record<string, string> {
     [`torch/lib/libc10.${extension}`]: "c10",
     "torch/lib/libgomp.so.1": "gomp",
     [`torch/lib/libtorch_cuda.${extension}`]: "large",
+    [`torch/lib/libc10_cuda.${extension}`]: "small",
+    [`torch/lib/libtorch_nvshmem.${extension}`]: "large",
+    [`torch/lib/libcaffe2_nvrtc.${extension}`]: "small",
     [`torch/lib/libtorch_python.${extension}`]: "large",
     [`torch/lib/libtorch.${extension}`]: "depends on libtorch_cuda",
     "torch/include/ATen/core/Tensor.h": "// header",
@@ -36,45 +33,22 @@ function torchWheel(version: string, requires: string): Record<string, string> {
 }
 
 describe("fetching libtorch", () => {
-  const realPython = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" });
   let scratch: Scratch;
+  let registry: Registry;
 
   before(function () {
-    if (realPython.status !== 0) this.skip();
+    if (Registry.realPython === undefined) this.skip();
   });
   beforeEach(() => {
     scratch = new Scratch();
-    scratch.mkdir("registry");
+    registry = new Registry(scratch);
   });
   afterEach(() => scratch.remove());
 
-  /** A python3 whose `pip download` copies the torch wheel of the scratch registry; every call is written down. */
-  function python(download: string = 'cp "$REGISTRY"/torch*.whl "$dest"'): void {
-    const system = "PATH=/usr/bin:/bin";
-    scratch.program(
-      "python3",
-      `#!/bin/sh
-${system}; REGISTRY="${scratch.path("registry")}"
-echo "$*" >> "${scratch.path("calls")}"
-if [ "$1 $2 $3" = "-m pip --version" ]; then echo "pip 25.0"; exit 0; fi
-if [ "$1 $2 $3" = "-m pip download" ]; then
-  previous=; for argument in "$@"; do [ "$previous" = --dest ] && dest="$argument"; previous="$argument"; done
-  mkdir -p "$dest"
-  ${download}
-  exit
-fi
-exec "${realPython.stdout.trim()}" "$@"
-`,
-    );
-  }
-
-  function wheel(name: string, files: Record<string, string>): void {
-    const path = scratch.path("registry", `${name}-py3-none-any.whl`);
-    execFileSync(realPython.stdout.trim(), ["-c", MAKE_WHEEL, path, JSON.stringify(files)]);
-  }
-
+  const python = (download?: string): void => registry.python(download);
+  const wheel = (name: string, files: Record<string, string>): void => registry.wheel(name, files);
+  const calls = (): string[] => registry.calls();
   const cache = (): string => scratch.path("home", ".cache", "recurrent-kif", "libtorch");
-  const calls = (): string[] => readFileSync(scratch.path("calls"), "utf8").trim().split("\n");
   const install = (options: InstallOptions = {}): ReturnType<typeof installLibtorch> =>
     installLibtorch({ environment: scratch.environment(), ...options });
 
@@ -115,7 +89,8 @@ exec "${realPython.stdout.trim()}" "$@"
     });
     const files = readdirSync(entry, { recursive: true, withFileTypes: true });
     expect(files.filter((file) => file.isFile()).map(({ name }) => name)).to.have.members([
-      ...[`libtorch_cpu.${extension}`, `libc10.${extension}`, "libgomp.so.1", "Tensor.h", "version.py"],
+      ...[`libtorch_cpu.${extension}`, `libc10.${extension}`, `libc10_cuda.${extension}`, "libgomp.so.1"],
+      ...["Tensor.h", "version.py"],
       ...["METADATA", "LICENSE", "libcudart.so.13", "libcupti.so.13"],
     ]);
     expect(calls().filter((call) => call.includes("pip download"))[1]).to.contain(
@@ -123,6 +98,101 @@ exec "${realPython.stdout.trim()}" "$@"
     );
     expect(readdirSync(cache()), "no .part folder stays").to.deep.equal([`2.15.0-${currentPlatform().name}`]);
     expect([...stages]).to.contain("unpack");
+  });
+
+  describe("with CUDA", () => {
+    const torch =
+      'case "$4" in torch*) cp "$REGISTRY"/torch*.whl "$dest";; *) cp "$REGISTRY"/nvidia*.whl "$dest";; esac';
+    const entry = (): string => join(cache(), `2.15.0-${currentPlatform().name}`);
+
+    beforeEach(function () {
+      if (process.platform !== "linux") this.skip();
+      python(torch);
+      const requires = [
+        'cuda-toolkit[cublas,cudart,cupti]==13.2.2; platform_system == "Linux"',
+        'cuda-bindings<14,>=13.0.3; platform_system == "Linux"',
+        'nvidia-cudnn-cu13==9.26.0.51; platform_system == "Linux"',
+        'triton~=3.9.0; platform_system == "Linux"',
+      ];
+      const metadata = requires.map((line) => `Requires-Dist: ${line}\n`).join("");
+      const files = torchWheel("2.15.0+cu132", metadata);
+      files["torch/version.py"] += "cuda: Optional[str] = '13.2'\n";
+      wheel("torch-2.15.0", files);
+      wheel("nvidia_cuda-13.2", {
+        "nvidia/cu13/lib/libcublas.so.13": "cublas",
+        "nvidia/cu13/lib/libcudart.so.13": "cudart",
+        "nvidia/cu13/lib/libcupti.so.13": "cupti",
+        "nvidia/cu13/lib/libnvperf_host.so": "for profilers",
+        "nvidia/cu13/lib/libcublas_static.a": "large",
+        "nvidia/cudnn/lib/libcudnn_engines_precompiled.so.9": "cudnn",
+        "nvidia/nvshmem/lib/nvshmem_bootstrap_mpi.so.3": "for MPI",
+        "nvidia/cu13/include/cublas.h": "",
+      });
+    });
+
+    const cudaFiles = [
+      ...["torch/lib/libtorch_cuda.so", "torch/lib/libtorch_nvshmem.so", "torch/lib/libcaffe2_nvrtc.so"],
+      ...["nvidia/cu13/lib/libcublas.so.13", "nvidia/cudnn/lib/libcudnn_engines_precompiled.so.9"],
+    ];
+
+    it("fetches all that the wheel pins of NVIDIA's, and keeps the libraries that libtorch opens", async () => {
+      const { folder } = await install({ extent: "cuda" });
+      expect(inspectLibtorchCuda(folder)).to.deep.equal({ cuda: "13.2" });
+      for (const file of cudaFiles) expect(existsSync(join(entry(), file)), file).to.equal(true);
+      const files = readdirSync(entry(), { recursive: true }).map(String);
+      expect(
+        files.filter((file) => /nvperf|static|bootstrap|cublas\.h|python|libtorch\.so/.test(file)),
+      ).to.deep.equal([]);
+      const download = calls().filter((call) => call.includes("pip download"))[1];
+      expect(download).to.contain("cuda-toolkit[cublas,cudart,cupti]==13.2.2 nvidia-cudnn-cu13==9.26.0.51");
+      expect(download).to.not.match(/triton|bindings/);
+      const before = calls().length;
+      await install({ extent: "cuda" });
+      await install({ extent: "cuda-build" });
+      await install();
+      expect(calls(), "it is there, for every extent").to.have.length(before);
+    });
+
+    it("completes a libtorch that was fetched for the CPU where it lies, and its CUDA half last", async () => {
+      await install();
+      expect(inspectLibtorchCuda(join(entry(), "torch")).problem).to.contain("libtorch_cuda.so is missing");
+      const library = join(entry(), "torch", "lib", "libtorch_cpu.so");
+      const { ino } = statSync(library);
+      await install({ extent: "cuda" });
+      expect(statSync(library).ino, "what programs may have open stays").to.equal(ino);
+      for (const file of cudaFiles) expect(existsSync(join(entry(), file)), file).to.equal(true);
+      expect(readdirSync(cache()), "no .part folder stays").to.have.length(1);
+    });
+
+    it("fetches again for compiling where libc10_cuda.so is missing", async () => {
+      await install();
+      rmSync(join(entry(), "torch", "lib", "libc10_cuda.so"));
+      await install({ extent: "cuda-build" });
+      expect(existsSync(join(entry(), "torch", "lib", "libc10_cuda.so"))).to.equal(true);
+      expect(existsSync(join(entry(), "torch", "lib", "libtorch_cuda.so"))).to.equal(false);
+    });
+
+    it("refuses a wheel without CUDA", async () => {
+      wheel("torch-2.15.0", torchWheel("2.15.0+cpu", ""));
+      const error = await failure({ extent: "cuda" });
+      expect(error.code).to.equal("LIBTORCH_INSTALL");
+      expect(error.message).to.contain("built without CUDA");
+      expect(readdirSync(cache())).to.deep.equal([]);
+    });
+  });
+
+  it("looks for the space that it needs first", async () => {
+    const folder = scratch.mkdir("small");
+    await requireDiskSpace(folder, 1, "libtorch");
+    try {
+      await requireDiskSpace(folder, 1e18, "libtorch");
+    } catch (error) {
+      expect((error as RkifError).code).to.equal("LIBTORCH_INSTALL");
+      expect((error as RkifError).message).to.match(/takes 1000000000 GB; [\d.]+ GB are free there/);
+      expect((error as RkifError).message).to.contain("XDG_CACHE_HOME");
+      return;
+    }
+    throw new Error("nothing was thrown");
   });
 
   it("asks for nothing of CUDA where the wheel is a CPU build, and never fetches what the cache has", async () => {
