@@ -24,6 +24,7 @@
     {
       "target_name": "rkif",
       "sources": ["<!@(node scripts/gyp.mjs sources core addon)"],
+      "defines": ["RKIF_KERNELS=\"<!(node scripts/gyp.mjs kernels)\""],
       "cflags_cc": [
         "-fopenmp",
         "-isystem", "<(libtorch)/include",

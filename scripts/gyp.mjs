@@ -2,12 +2,23 @@
 //   libtorch              folder of the libtorch to build against
 //   node-addon-api        folder of its headers
 //   sources KEY...        source files of native/sources.json
+//   kernels               digest of the kernels' headers, as CMakeLists.txt computes it
 //   info LIBTORCH FILE    writes rkif.json, as CMakeLists.txt does
-import { readFileSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { provideLibtorch, releaseOf, versionIn } from "./steps/libtorch.mjs";
 import { ScriptError, main, root, tool } from "./steps/process.mjs";
+
+const sha256 = (data) => createHash("sha256").update(data).digest("hex");
+
+function kernelsDigest() {
+  const folder = join(root, "native", "kernels");
+  const headers = readdirSync(folder).filter((name) => name.endsWith(".h"));
+  const digests = headers.sort().map((name) => `${sha256(readFileSync(join(folder, name)))}\n`);
+  return sha256(digests.join("")).slice(0, 16);
+}
 
 const COMMANDS = {
   libtorch: async () => (await provideLibtorch()).folder,
@@ -16,8 +27,10 @@ const COMMANDS = {
     const lists = JSON.parse(readFileSync(join(root, "native", "sources.json"), "utf8"));
     return keys.flatMap((key) => lists[key]).join(" ");
   },
+  kernels: () => kernelsDigest(),
   info: async (libtorch, file) => {
-    writeFileSync(file, `${JSON.stringify({ libtorch: await releaseOf(await versionIn(libtorch)) })}\n`);
+    const version = await releaseOf(await versionIn(libtorch));
+    writeFileSync(file, `${JSON.stringify({ libtorch: version, kernels: kernelsDigest() })}\n`);
     return file;
   },
 };

@@ -13,7 +13,7 @@ export const cppFiles = () =>
     .flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true }).map((path) => join(folder, path)),
     )
-    .filter((path) => /\.(cc|h)$/.test(path))
+    .filter((path) => /\.(cc|cu|h)$/.test(path))
     .sort();
 
 export const clangFormat = (args) =>
@@ -46,7 +46,7 @@ const CHECKS = {
   "types of tests and examples": () => tsc("tsconfig.test.json"),
   "clang-format": async () => {
     const { status, output } = await clangFormat(["--dry-run", "--Werror", ...cppFiles()]);
-    const files = new Set([...output.matchAll(/([\w./-]+\.(?:cc|h)):\d+:\d+:/g)].map(([, file]) => file));
+    const files = new Set([...output.matchAll(/([\w./-]+\.(?:cc|cu|h)):\d+:\d+:/g)].map(([, file]) => file));
     return { status, output: files.size > 0 ? `npm run format changes\n${[...files].join("\n")}` : output };
   },
   "import arrows": () => {

@@ -1,5 +1,6 @@
 // `npm run prebuild`: builds the addon and puts it with its preloader under prebuilds/PLATFORM/, where `npm pack` takes it from:
-//   rkif_preload.node, and per minor version of libtorch libtorch-2.15/{rkif.node,rkif.json}.
+//   rkif_preload.node, and per minor version of libtorch libtorch-2.15/{rkif.node,rkif.json}, with librkif_cuda.so and rkif_cuda.json where
+//   `npm run compile:cuda` has built them from the present sources.
 // Run it once per libtorch to ship (RKIF_LIBTORCH=DIR npm run prebuild); builds of other sources than the present ones are removed.
 import {
   copyFileSync,
@@ -13,6 +14,7 @@ import {
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { isCudaFresh } from "./steps/cuda.mjs";
 import { releaseOf } from "./steps/libtorch.mjs";
 import { buildNative, release, sourcesHash } from "./steps/native.mjs";
 import { ScriptError, main, root, say } from "./steps/process.mjs";
@@ -29,9 +31,21 @@ export async function prebuild() {
   mkdirSync(folder, { recursive: true });
   copyFileSync(join(release, "rkif_preload.node"), join(prebuilds, "rkif_preload.node"));
   copyFileSync(join(release, "rkif.node"), join(folder, "rkif.node"));
-  writeFileSync(join(folder, "rkif.json"), `${JSON.stringify({ libtorch: version, sources })}\n`);
-  say(`prebuilt: ${folder}`);
-  return [join(folder, "rkif.node"), join(prebuilds, "rkif_preload.node")];
+  const { kernels } = JSON.parse(readFileSync(join(release, "rkif.json"), "utf8"));
+  writeFileSync(join(folder, "rkif.json"), `${JSON.stringify({ libtorch: version, kernels, sources })}\n`);
+  const cuda = copyCuda(folder, version) ? [join(folder, "librkif_cuda.so")] : [];
+  say(`prebuilt: ${folder}${cuda.length > 0 ? " with the CUDA library" : ""}`);
+  return [join(folder, "rkif.node"), join(prebuilds, "rkif_preload.node"), ...cuda];
+}
+
+/** Whether the CUDA library belongs to what is prebuilt; one of an earlier build never stays. */
+function copyCuda(folder, version) {
+  const names = ["librkif_cuda.so", "rkif_cuda.json"];
+  for (const name of names) rmSync(join(folder, name), { force: true });
+  if (!isCudaFresh()) return false;
+  if (JSON.parse(readFileSync(join(release, "rkif_cuda.json"), "utf8")).libtorch !== version) return false;
+  for (const name of names) copyFileSync(join(release, name), join(folder, name));
+  return true;
 }
 
 /** What keeps `files` from loading on the oldest system that is supported; "" where nothing does. */

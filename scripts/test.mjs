@@ -1,15 +1,24 @@
-// `npm test`: lint, the C++ tests, the TypeScript tests, the packed package; fast first. All run even where one fails. The very last
-// line is the sum over all of them. `npm run test:parity` (--parity) runs the parity tests alone.
+// `npm test`: lint, the CUDA library's build, the C++ tests, the TypeScript tests, the packed package; fast first. All run even where one
+// fails. The very last line is the sum over all of them. `npm run test:parity` (--parity) runs the parity tests alone.
 import { parseArgs } from "node:util";
 
 import { checkPackage } from "./check-package.mjs";
 import { lint } from "./lint.mjs";
+import { buildCuda } from "./steps/cuda.mjs";
 import { buildExecutable, buildNative, withLibtorch } from "./steps/native.mjs";
 import { ScriptError, main, run, runNode, say, tool } from "./steps/process.mjs";
 import { writeSchema } from "./steps/schema.mjs";
 import { compileTypeScript } from "./steps/typescript.mjs";
 
 const PARITY = "test/parity/**/*.test.ts";
+
+/** Compiles it where nvcc is at hand, and fetches nothing: .ci/run and `npm run compile:cuda` do. */
+async function cudaLibrary() {
+  const missing = await buildCuda({ fetch: false });
+  if (missing === undefined) return { passed: 1, failed: 0, skipped: 0 };
+  say(`  not compiled: ${missing}`);
+  return { passed: 0, failed: 0, skipped: 1 };
+}
 
 async function nativeTests(libtorch) {
   const runner = await buildExecutable(libtorch, "rkif_tests");
@@ -48,6 +57,7 @@ await main(async () => {
     ? { "parity tests": () => mochaTests(libtorch, [PARITY]) }
     : {
         lint,
+        "CUDA library": cudaLibrary,
         "C++ tests": () => nativeTests(libtorch),
         "TypeScript tests": () => mochaTests(libtorch, ["test/**/*.test.ts"]),
         "packed package": checkPackage,

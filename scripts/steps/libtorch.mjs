@@ -3,7 +3,7 @@ import { tsImport } from "tsx/esm/api";
 
 import { ScriptError, say } from "./process.mjs";
 
-const native = () => tsImport("../../lib/native/libtorch.ts", import.meta.url);
+export const native = () => tsImport("../../lib/native/libtorch.ts", import.meta.url);
 
 /** The libtorch to build against; fetched into the user's cache where there is none. */
 export async function provideLibtorch() {
@@ -14,15 +14,16 @@ export async function provideLibtorch() {
   say(
     `fetching libtorch ${DEFAULT_LIBTORCH} by pip into the user's cache (some 550 MB to download, 510 MB to keep)`,
   );
+  return fetching((options) => installLibtorch({ version: DEFAULT_LIBTORCH, ...options }));
+}
+
+/** Runs a fetch with progress on stderr; an interrupt stops it and leaves nothing behind. */
+export async function fetching(fetch) {
   const stop = new AbortController();
   const onSignal = () => stop.abort();
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
   try {
-    return await installLibtorch({
-      version: DEFAULT_LIBTORCH,
-      signal: stop.signal,
-      onProgress: progressPrinter(),
-    });
+    return await fetch({ signal: stop.signal, onProgress: progressPrinter() });
   } finally {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }

@@ -14,20 +14,31 @@ const BYTES_PER_COMPILER = 1.5e9;
 
 /** Hash of everything the addon is compiled from, except libtorch. */
 export function sourcesHash() {
-  const hash = createHash("sha256");
-  const files = readdirSync(join(root, "native"), { recursive: true })
-    .filter((path) => /\.(cc|h|json)$/.test(path))
+  // The kernels for GPUs are a library of their own: see cuda.mjs.
+  const cuda = join("native", "kernels", "cuda");
+  const hash = hashOf(["CMakeLists.txt", ...nativeFiles().filter((path) => !path.startsWith(cuda))]);
+  for (const name of ["node-addon-api", "node-api-headers"]) {
+    hash.update(JSON.parse(readFileSync(tool(`${name}/package.json`), "utf8")).version);
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** The sources below native/, relative to the checkout. */
+export const nativeFiles = () =>
+  readdirSync(join(root, "native"), { recursive: true })
+    .filter((path) => /\.(cc|cu|h|json)$/.test(path))
     .map((path) => join("native", path));
-  for (const path of ["CMakeLists.txt", ...files].sort()) {
+
+/** A hash of names and contents, to which more can be added. */
+export function hashOf(files) {
+  const hash = createHash("sha256");
+  for (const path of [...files].sort()) {
     hash
       .update(`${path}\0`)
       .update(readFileSync(join(root, path)))
       .update("\0");
   }
-  for (const name of ["node-addon-api", "node-api-headers"]) {
-    hash.update(JSON.parse(readFileSync(tool(`${name}/package.json`), "utf8")).version);
-  }
-  return hash.digest("hex").slice(0, 16);
+  return hash;
 }
 
 /** Builds the addon where it is stale. Returns the libtorch it is built against. */
@@ -99,7 +110,8 @@ function isBuilt(wanted) {
   }
 }
 
-function compilers() {
+/** How many compilers run at once. */
+export function compilers() {
   return String(Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_PER_COMPILER))));
 }
 
