@@ -10,6 +10,7 @@ export type ErrorCode =
   | "CHECKPOINT_MISMATCH" // tensors are missing, unexpected or of the wrong shape
   | "CONFIG_INVALID" // config.json or a run configuration is not what is expected
   | "CONFIG_UNSUPPORTED" // a known option this package cannot honour
+  | "CUDA_UNAVAILABLE" // a GPU was asked for, and driver, card or a library for it is missing or does not fit
   | "DATA_INVALID" // a task folder, file, record or field is not what is expected
   | "DISPOSED" // a handle was used after dispose()
   | "INVALID_ARGUMENT" // a call's argument has the wrong type, length or range

@@ -17,7 +17,7 @@ const ROWS = [
   ["native"],
 ];
 /** Of lib/native, only these are for other folders. */
-const NATIVE_DOORS = new Set(["contract.ts", "load.ts", "libtorch.ts", "environment.ts"]);
+const NATIVE_DOORS = new Set(["contract.ts", "load.ts", "libtorch.ts", "cuda.ts", "environment.ts"]);
 
 /** Which folders of native/ a folder may include from. */
 const NATIVE = {

@@ -6,6 +6,7 @@ import { benchCommand } from "./bench.js";
 import { demoCommand } from "./demo.js";
 import { evalCommand } from "./eval.js";
 import { generateCommand } from "./generate.js";
+import { infoCommand } from "./info.js";
 import { libtorchCommand } from "./libtorch.js";
 import { mergeCommand } from "./merge.js";
 import { reportCommand } from "./report.js";
@@ -29,6 +30,7 @@ async function main(args: readonly string[]): Promise<number> {
   reportCommand(program);
   demoCommand(program);
   libtorchCommand(program);
+  infoCommand(program, version);
   for (const command of program.commands) command.exitOverride();
   try {
     await program.parseAsync(args, { from: "user" });

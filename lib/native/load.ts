@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { RkifError } from "../errors.js";
 import { describeAddon, findLocalBuild, findPrebuilt, type AddonFiles } from "./addon-files.js";
 import type { Addon } from "./contract.js";
+import type { DriverProbe } from "./cuda-driver.js";
 import { readEnvironment, type Environment } from "./environment.js";
 import { addonSolutions, failureMessage, libtorchSolutions, packageRoot } from "./failure.js";
 import {
@@ -31,8 +32,10 @@ export interface LoadedAddon {
 }
 
 /** The preloader's surface: native/preload/preload.cc. */
-interface Preload {
+export interface Preload {
   dlopenLibraries(paths: string[]): void;
+  dlopenCudaLibraries(paths: string[]): void;
+  probeCudaDriver(): DriverProbe;
 }
 
 let loaded: LoadedAddon | undefined;
@@ -53,6 +56,16 @@ export function loadAddon(options: LoadOptions = {}): Addon {
     );
   }
   return loaded.addon;
+}
+
+/** What {@link loadAddon} loaded; undefined before its first call. */
+export function loadedAddon(): LoadedAddon | undefined {
+  return loaded;
+}
+
+/** The preloader of `files`, which needs no libtorch. @throws RkifError `ADDON_FAILED` */
+export function loadPreload(files: AddonFiles, root: string): Preload {
+  return loadNode<Preload>(files.preload, [], root);
 }
 
 /** As {@link loadAddon}, for a package at `root`, without remembering the result. */
