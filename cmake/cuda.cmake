@@ -50,15 +50,22 @@ function(rkif_compile_cuda out source)
   set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
   get_filename_component(folder ${object} DIRECTORY)
   file(MAKE_DIRECTORY ${folder})
+  # A file's first line may ask for flags of its own: "// nvcc: -fmad=false" for arithmetic with the CPU's bits.
+  file(STRINGS ${source} first LIMIT_COUNT 1)
+  set(flags "")
+  if(first MATCHES "^// nvcc: (.+)$")
+    separate_arguments(flags UNIX_COMMAND "${CMAKE_MATCH_1}")
+  endif()
   add_custom_command(OUTPUT ${object}
-    COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${RKIF_NVCC} ${RKIF_NVCC_FLAGS} -MD -MF ${object}.d -c ${source} -o ${object}
+    COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${RKIF_NVCC} ${RKIF_NVCC_FLAGS} ${flags} -MD -MF ${object}.d -c ${source} -o ${object}
     DEPENDS ${source} ${RKIF_NVCC} DEPFILE ${object}.d COMMENT "Building CUDA object ${name}.o" VERBATIM)
   set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
   set(${out} ${${out}} ${object} PARENT_SCOPE)
 endfunction()
 
+# The kernels, and what belongs to the library alone.
 rkif_sources(CUDA cuda)
-rkif_sources(CUDA_HOST cudaLibrary)
+rkif_sources(CUDA_HOST cuda_library)
 list(APPEND CUDA_HOST ${CUDA})
 list(FILTER CUDA_HOST EXCLUDE REGEX "[.]cu$")
 list(FILTER CUDA INCLUDE REGEX "[.]cu$")
