@@ -19,7 +19,8 @@ struct AttentionPlace {
   int64_t key_heads = 0;  // 0: as many as heads
   float scale = 1;
   bool causal = false;
-  int64_t window = 0;  // 0: none
+  int64_t window = 0;   // 0: none
+  bool narrow = false;  // AttentionShape::narrow
   Spans spans;
   AttentionDropout dropout;
   // What the spans' prefixes refer to; needed only where one has a prefix, and then there are no gradients.

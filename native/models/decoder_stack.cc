@@ -85,6 +85,7 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(c.head_size)));
   place.causal = true;
   place.window = c.windows[layer];
+  place.narrow = block.o.bfloat16();
   place.spans = input.spans;
   place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   place.prefix_keys = prefix.keys;

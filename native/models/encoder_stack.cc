@@ -108,6 +108,7 @@ at::Tensor EncoderStack::attention(const at::Tensor& x, const Spans& spans, cons
   place.heads = config_.num_heads;
   place.scale =
       static_cast<float>(1 / std::sqrt(static_cast<double>(config_.hidden_size) / static_cast<double>(place.heads)));
+  place.narrow = block.o.bfloat16();
   place.spans = spans;
   place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   return linear(attend(q, k, v, {}, place), block.o, adapter_place(pass, layer, kO));

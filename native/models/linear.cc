@@ -187,7 +187,7 @@ at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapt
   return LinearFunction::apply(x, leaf, second_leaf, &layer, adapter_dropout);
 }
 
-bool Linear::narrow() const { return weight.scalar_type() == at::kBFloat16 && !bias.defined() && !adapter_active(); }
+bool Linear::narrow() const { return bfloat16() && !bias.defined() && !adapter_active(); }
 
 void Linear::prepack() {
   if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;

@@ -31,6 +31,8 @@ class Linear {
   // Whether the adapter's path is to be computed: it is there and not folded into the weight.
   bool adapter_active() const { return a.defined() && !original_.defined(); }
 
+  // Whether the weight is bf16, and with it the base product.
+  bool bfloat16() const { return weight.scalar_type() == at::kBFloat16; }
   // Whether the layer can stay in bf16: its weight is, and nothing in fp32 is added to the product.
   bool narrow() const;
 

@@ -118,6 +118,7 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   AttentionPlace at;
   at.heads = config_.num_heads;
   at.causal = decoder_ && !cross;
+  at.narrow = weights.o.bfloat16();
   at.spans = spans;
   at.dropout = probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities);
   at.prefix_keys = keys.keys;
