@@ -26,14 +26,14 @@ struct Problem {
         w(normal(vocabulary * width, 2)),
         g(normal(rows * vocabulary, 3)) {}
 
-  std::vector<float> logits() const {
+  std::vector<float> logits(bool narrow = false) const {
     std::vector<float> out(rows * vocabulary, kNaN);
-    vocabulary_logits(rows, vocabulary, width, x.data(), w.data(), out.data());
+    vocabulary_logits(rows, vocabulary, width, x.data(), w.data(), narrow, out.data());
     return out;
   }
-  std::vector<float> gradient() const {
+  std::vector<float> gradient(bool narrow = false) const {
     std::vector<float> out(rows * width, kNaN);
-    vocabulary_gradient(rows, vocabulary, width, g.data(), w.data(), out.data());
+    vocabulary_gradient(rows, vocabulary, width, g.data(), w.data(), narrow, out.data());
     return out;
   }
 };
@@ -59,14 +59,30 @@ TEST("vocabulary: logits and their gradient against double precision") {
   }
 }
 
+TEST("vocabulary: operands rounded to bf16, within their rounding") {
+  for (const auto& [rows, vocabulary, width] : kShapes) {
+    Problem p(rows, vocabulary, width);
+    const std::vector<float> logits = p.logits(), narrow = p.logits(true);
+    // Of both factors: a relative error of at most 2^-9 each, which adds up as a random walk.
+    const double unit = 2.0 / 512;
+    for (size_t i = 0; i < logits.size(); ++i) CHECK_NEAR(narrow[i], logits[i], unit * (1 + 3 * std::sqrt(width)));
+    const std::vector<float> gradient = p.gradient(), narrow_gradient = p.gradient(true);
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      CHECK_NEAR(narrow_gradient[i], gradient[i], unit * (1 + 3 * std::sqrt(vocabulary)));
+    }
+  }
+}
+
 TEST("vocabulary: the same bits whatever the threads") {
   const int before = at::get_num_threads();
   Problem p(40, 900, 200);
-  at::set_num_threads(1);
-  const std::vector<float> logits = p.logits(), gradient = p.gradient();
-  for (int threads : {2, 3, 7}) {
-    at::set_num_threads(threads);
-    CHECK(p.logits() == logits && p.gradient() == gradient);
+  for (bool narrow : {false, true}) {
+    at::set_num_threads(1);
+    const std::vector<float> logits = p.logits(narrow), gradient = p.gradient(narrow);
+    for (int threads : {2, 3, 7}) {
+      at::set_num_threads(threads);
+      CHECK(p.logits(narrow) == logits && p.gradient(narrow) == gradient);
+    }
   }
   at::set_num_threads(before);
 }
