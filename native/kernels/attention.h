@@ -1,4 +1,5 @@
-// Attention over packed tokens with a bias by relative offset and counter-based dropout on the probabilities. fp32.
+// Attention over packed tokens with a bias by relative offset and counter-based dropout on the probabilities. fp32 in
+// and out.
 // q: [query tokens, heads * head_size] row-major, k, v: [key tokens, key heads * head_size] likewise, with row strides
 // in elements.
 #pragma once
@@ -36,11 +37,11 @@ struct AttentionShape {
   bool causal;
   int64_t key_heads = 0;  // divides heads, which share keys and values in groups; 0: as many as heads
   int64_t window = 0;     // causal: how many of the last keys a query sees, its own included; 0: all
+  // Where the CPU multiplies bf16, and on a GPU: operands of products are rounded to it (sums and the softmax stay fp32),
+  // but for a span's only query. For models whose other products are bf16.
+  bool narrow = false;
 
   RKIF_HOST_DEVICE int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }
-
-  // Products of operands rounded to bfloat16, with sums in fp32. The CPU's kernel ignores it: its products are fp32.
-  bool narrow_products = false;
 };
 
 // Keys and values that spans refer to as their prefix; rows have the strides of k and v.

@@ -6,220 +6,13 @@
 
 #include "kernels/attention.h"
 #include "kernels/attention_check.h"
-#include "kernels/attention_rows.h"
-#include "kernels/matmul.h"
-#include "kernels/workspace.h"
+#include "kernels/attention_heads.h"
 
 namespace rkif {
 namespace {
 
-// Queries are taken in blocks, so that their scores stay in the cache however many keys there are.
-constexpr int64_t kQueryBlock = 48;
 // Multiply-adds below which another thread is not worth waking.
 constexpr int64_t kThreadGrain = 1 << 16;
-
-// What a span's rows have in common in one head.
-struct SpanHead {
-  SpanHead(const AttentionShape& shape, const AttentionSpan& span, int64_t head, const OffsetBias& bias,
-           const AttentionDropout& dropout)
-      : shape(shape),
-        span(span),
-        head(head),
-        first_position(shape.causal ? span.keys() - span.query_length : 0),
-        query(span.query_start * shape.query_stride + head * shape.head_size),
-        key(span.key_start * shape.key_stride + head / shape.group() * shape.head_size),
-        value(span.key_start * shape.value_stride + head / shape.group() * shape.head_size),
-        bias(bias.table == nullptr ? nullptr : bias.table + head * (2 * bias.reach - 1) + bias.reach - 1),
-        site_key(dropout.site_key),
-        threshold(dropout_threshold(dropout.rate)),
-        keep_scale(static_cast<float>(1.0 / (1.0 - dropout.rate))) {}
-
-  // Keys that the queries before `query_end` see.
-  int64_t visible(int64_t query_end) const { return shape.causal ? first_position + query_end : span.keys(); }
-
-  ScoreRow row(int64_t i, int64_t padded) const {
-    int64_t position = first_position + i;
-    int64_t first = shape.window == 0 ? 0 : std::max<int64_t>(0, position + 1 - shape.window);
-    ScoreRow row{first, visible(i + 1), padded,    shape.scale, bias == nullptr ? nullptr : bias - position,
-                 {},    threshold,      keep_scale};
-    if (threshold != 0) {
-      row.key =
-          attention_dropout_row(site_key, span.record, static_cast<uint32_t>(head), static_cast<uint32_t>(position));
-    }
-    return row;
-  }
-
-  const AttentionShape& shape;
-  const AttentionSpan& span;
-  const int64_t head;
-  const int64_t first_position;
-  const int64_t query, key, value;  // where the span's part of the head begins in q, k, v
-  const float* const bias;          // of offset 0
-  const uint64_t site_key;
-  const uint32_t threshold;
-  const float keep_scale;
-};
-
-struct ForwardPointers {
-  const float *q, *k, *v;
-  AttentionPrefix prefix;
-  float* out;
-  float* log_sum_exp;  // null: not wanted
-  int64_t query_rows;
-};
-
-// Where a span's keys or values of one head lie: `first` rows of the prefix, then the span's own.
-struct KeyRows {
-  const float* prefix;
-  int64_t first;
-  const float* own;
-  int64_t count;
-  int64_t stride;
-};
-
-KeyRows key_rows(const AttentionSpan& span, const float* prefix, const float* own, int64_t stride, int64_t column) {
-  if (span.key_length == 0) {
-    // Rows that lie together, as own ones do: nothing to join.
-    return {nullptr, 0, prefix + span.prefix_start * stride + column, span.prefix_length, stride};
-  }
-  return {span.prefix_length == 0 ? nullptr : prefix + span.prefix_start * stride + column, span.prefix_length,
-          own + span.key_start * stride + column, span.keys(), stride};
-}
-
-// All rows behind each other: as they lie where there is no prefix, copied to `scratch` otherwise.
-KeyRows joined(const KeyRows& rows, int64_t size, float* scratch) {
-  if (rows.first == 0) return rows;
-  for (int64_t i = 0; i < rows.count; i++) {
-    const float* from = i < rows.first ? rows.prefix + i * rows.stride : rows.own + (i - rows.first) * rows.stride;
-    std::copy(from, from + size, scratch + i * size);
-  }
-  return {nullptr, 0, scratch, rows.count, size};
-}
-
-// One query against a cache of keys (generation): everything is read once, so nothing is packed.
-void forward_one_query(const SpanHead& part, const KeyRows& k, const KeyRows& v, const ForwardPointers& at) {
-  const AttentionShape& shape = part.shape;
-  const int64_t size = shape.head_size, keys = k.count, own = keys - k.first, padded = padded_row(keys);
-  const bool whole_vectors = size % kRowPadding == 0;
-  Workspace& workspace = Workspace::of_this_thread();
-  workspace.reset(padded + (whole_vectors ? 0 : packed_floats(keys, size) + keys * size), 3);
-  float* scores = workspace.take(padded);
-  const float* q = at.q + part.query;
-  dot_rows(k.first, size, q, k.prefix, k.stride, scores);
-  dot_rows(own, size, q, k.own, k.stride, scores + k.first);
-  float lse = softmax_row(part.row(0, padded), scores);
-  if (at.log_sum_exp != nullptr) at.log_sum_exp[part.head * at.query_rows + part.span.query_start] = lse;
-  float* out = at.out + part.query;
-  if (!whole_vectors) {
-    float* packed = workspace.take(packed_floats(keys, size));
-    KeyRows rows = joined(v, size, workspace.take(keys * size));
-    pack(keys, size, rows.own, rows.stride, packed);
-    matmul(1, size, keys, {scores, padded, 1}, packed_operand(packed, keys), out, shape.query_stride, false);
-    return;
-  }
-  if (v.first > 0) {
-    matmul(1, size, v.first, {scores, padded, 1}, row_major_operand(v.prefix, v.stride), out, shape.query_stride,
-           false);
-  }
-  matmul(1, size, own, {scores + v.first, padded, 1}, row_major_operand(v.own, v.stride), out, shape.query_stride,
-         v.first > 0);
-}
-
-// One span and all heads of queries that share the head `key_head` of keys and values.
-void forward(const AttentionShape& shape, const AttentionSpan& span, int64_t key_head, const OffsetBias& bias,
-             const AttentionDropout& dropout, const ForwardPointers& at) {
-  const int64_t size = shape.head_size, stride = shape.query_stride, group = shape.group();
-  const KeyRows k = key_rows(span, at.prefix.k, at.k, shape.key_stride, key_head * size);
-  const KeyRows v = key_rows(span, at.prefix.v, at.v, shape.value_stride, key_head * size);
-  if (span.query_length == 1) {
-    for (int64_t head = key_head * group; head < (key_head + 1) * group; head++) {
-      forward_one_query({shape, span, head, bias, dropout}, k, v, at);
-    }
-    return;
-  }
-  const int64_t queries = span.query_length, keys = k.count;
-  const int64_t k_floats = packed_floats(size, keys), v_floats = packed_floats(keys, size);
-  const int64_t score_floats = std::min(queries, kQueryBlock) * padded_row(keys);
-  const int64_t joined_floats = k.first == 0 ? 0 : keys * size;
-  Workspace& workspace = Workspace::of_this_thread();
-  workspace.reset(k_floats + v_floats + score_floats + joined_floats, 4);
-  float* k_transposed = workspace.take(k_floats);
-  float* v_packed = workspace.take(v_floats);
-  float* scores = workspace.take(score_floats);
-  float* scratch = workspace.take(joined_floats);
-  KeyRows rows = joined(k, size, scratch);
-  pack_transposed(size, keys, rows.own, rows.stride, k_transposed);
-  rows = joined(v, size, scratch);
-  pack(keys, size, rows.own, rows.stride, v_packed);
-  for (int64_t head = key_head * group; head < (key_head + 1) * group; head++) {
-    const SpanHead part(shape, span, head, bias, dropout);
-    const float* q = at.q + part.query;
-    float* out = at.out + part.query;
-    float* log_sum_exp = at.log_sum_exp == nullptr ? nullptr : at.log_sum_exp + head * at.query_rows + span.query_start;
-    for (int64_t begin = 0; begin < queries; begin += kQueryBlock) {
-      const int64_t end = std::min(begin + kQueryBlock, queries), count = end - begin;
-      const int64_t visible = part.visible(end), padded = padded_row(visible);
-      matmul(count, padded, size, {q + begin * stride, stride, 1}, packed_operand(k_transposed, size), scores, padded,
-             false);
-      for (int64_t i = 0; i < count; i++) {
-        float lse = softmax_row(part.row(begin + i, padded), scores + i * padded);
-        if (log_sum_exp != nullptr) log_sum_exp[begin + i] = lse;
-      }
-      matmul(count, size, visible, {scores, padded, 1}, packed_operand(v_packed, keys), out + begin * stride, stride,
-             false);
-    }
-  }
-}
-
-struct BackwardPointers {
-  const float *q, *k, *v, *out, *log_sum_exp, *grad_out;
-  float *grad_q, *grad_k, *grad_v;
-  float* grad_bias;  // of offset 0; null: not wanted
-};
-
-void backward(const SpanHead& part, const BackwardPointers& at) {
-  const AttentionShape& shape = part.shape;
-  const int64_t size = shape.head_size, stride = shape.query_stride;
-  const int64_t queries = part.span.query_length, keys = part.span.key_length;
-  const int64_t by_size = packed_floats(size, keys), by_keys = packed_floats(keys, size),
-                by_queries = packed_floats(queries, size);
-  const int64_t score_floats = std::min(queries, kQueryBlock) * padded_row(keys);
-  Workspace& workspace = Workspace::of_this_thread();
-  workspace.reset(2 * by_size + by_keys + 2 * by_queries + 2 * score_floats, 7);
-  float* k_transposed = workspace.take(by_size);
-  float* v_transposed = workspace.take(by_size);
-  float* k_packed = workspace.take(by_keys);
-  float* q_packed = workspace.take(by_queries);
-  float* grad_out_packed = workspace.take(by_queries);
-  float* scores = workspace.take(score_floats);
-  float* grad = workspace.take(score_floats);
-  pack_transposed(size, keys, at.k, shape.key_stride, k_transposed);
-  pack_transposed(size, keys, at.v, shape.value_stride, v_transposed);
-  pack(keys, size, at.k, shape.key_stride, k_packed);
-  pack(queries, size, at.q, stride, q_packed);
-  pack(queries, size, at.grad_out, stride, grad_out_packed);
-  for (int64_t begin = 0; begin < queries; begin += kQueryBlock) {
-    const int64_t end = std::min(begin + kQueryBlock, queries), rows = end - begin;
-    const int64_t visible = part.visible(end), padded = padded_row(visible);
-    const float* grad_out = at.grad_out + begin * stride;
-    matmul(rows, padded, size, {at.q + begin * stride, stride, 1}, packed_operand(k_transposed, size), scores, padded,
-           false);
-    matmul(rows, padded, size, {grad_out, stride, 1}, packed_operand(v_transposed, size), grad, padded, false);
-    for (int64_t i = 0; i < rows; i++) {
-      const int64_t query = begin + i;
-      float mean_grad = dot(size, grad_out + i * stride, at.out + query * stride);
-      float* grad_bias = at.grad_bias == nullptr ? nullptr : at.grad_bias - (part.first_position + query);
-      softmax_backward_row(part.row(query, padded), at.log_sum_exp[query], mean_grad, scores + i * padded,
-                           grad + i * padded, grad_bias);
-    }
-    matmul(visible, size, rows, {scores, 1, padded}, packed_operand(grad_out_packed, queries, begin), at.grad_v,
-           shape.value_stride, true);
-    matmul(rows, size, visible, {grad, padded, 1}, packed_operand(k_packed, keys), at.grad_q + begin * stride, stride,
-           false);
-    matmul(visible, size, rows, {grad, 1, padded}, packed_operand(q_packed, queries, begin), at.grad_k,
-           shape.key_stride, true);
-  }
-}
 
 // Runs body(i) for i < count, the tasks of one span after the other, on as many threads as the work is worth. Which
 // thread takes which task is open, so that long spans do not wait for each other; every task writes only what is its
@@ -277,10 +70,13 @@ void attention_forward(const AttentionShape& shape, const std::vector<AttentionS
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return pairs(spans[a]) > pairs(spans[b]); });
   const int64_t key_heads = shape.heads / shape.group();
   const int64_t tasks = static_cast<int64_t>(spans.size()) * key_heads;
+  const bool narrow = shape.narrow && multiplies_bfloat16();
   const ForwardPointers at{q, k, v, prefix, out, log_sum_exp, query_rows};
   run_tasks(tasks, 2 * total_pairs(spans) * shape.heads * shape.head_size, [&](int64_t task) {
     const AttentionSpan& span = spans[order[task / key_heads]];
-    if (span.query_length > 0) forward(shape, span, task % key_heads, bias, dropout, at);
+    if (span.query_length == 0) return;
+    (narrow ? forward_heads<NarrowOperands> : forward_heads<WideOperands>)(shape, span, task % key_heads, bias, dropout,
+                                                                           at);
   });
 }
 
@@ -308,6 +104,7 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
     partial.resize(size);
   }
 
+  const bool narrow = shape.narrow && multiplies_bfloat16();
   // Heads that share keys add to the same gradients: one task, in their order.
   const int64_t group_heads = shape.group(), key_heads = shape.heads / group_heads;
   const int64_t tasks = static_cast<int64_t>(groups.size()) * key_heads;
@@ -323,9 +120,11 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
           sums = partial.data() + partial_start[index] + head * offsets(span) + part.first_position +
                  span.query_length - 1;
         }
-        backward(part, {q + part.query, k + part.key, v + part.value, out + part.query,
-                        log_sum_exp + head * query_rows + span.query_start, grad_out + part.query, grad_q + part.query,
-                        grad_k + part.key, grad_v + part.value, sums});
+        (narrow ? backward_head<NarrowOperands>
+                : backward_head<WideOperands>)(part, {q + part.query, k + part.key, v + part.value, out + part.query,
+                                                      log_sum_exp + head * query_rows + span.query_start,
+                                                      grad_out + part.query, grad_q + part.query, grad_k + part.key,
+                                                      grad_v + part.value, sums});
       }
     }
   });

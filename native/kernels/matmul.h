@@ -22,21 +22,26 @@ void pack(int64_t k, int64_t n, const float* source, int64_t stride, float* pack
 void pack_transposed(int64_t k, int64_t n, const float* source, int64_t stride, float* packed);
 
 // A[i][p] = data[i * row + p * column].
-struct LeftOperand {
-  const float* data;
+template <class Word>
+struct Left {
+  const Word* data;
   int64_t row;
   int64_t column;
 };
+using LeftOperand = Left<float>;
 
 // B[p][j] = data[j / kPanelColumns * panel + p * row + j % kPanelColumns]. Whole vectors are read: an operand that is
 // not packed needs a multiple of 16 columns.
-struct RightOperand {
-  const float* data;
+template <class Word>
+struct Right {
+  const Word* data;
   int64_t row;
   int64_t panel;
 };
+using RightOperand = Right<float>;
 // Rows from `first` on of what pack() or pack_transposed() wrote with this k.
-inline RightOperand packed_operand(const float* packed, int64_t k, int64_t first = 0) {
+template <class Word>
+Right<Word> packed_operand(const Word* packed, int64_t k, int64_t first = 0) {
   return {packed + first * kPanelColumns, kPanelColumns, k * kPanelColumns};
 }
 inline RightOperand row_major_operand(const float* data, int64_t stride) { return {data, stride, kPanelColumns}; }

@@ -6,10 +6,13 @@
 
 namespace rkif {
 
-// logits [rows, vocabulary] = x W^T. x: [rows, width], w: [vocabulary, width]; all contiguous fp32.
-void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, float* logits);
+// logits [rows, vocabulary] = x W^T. x: [rows, width], w: [vocabulary, width]; all contiguous fp32. `narrow`: where the
+// CPU multiplies bf16, operands are rounded to it on the way; sums stay fp32.
+void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, bool narrow,
+                       float* logits);
 
 // dx [rows, width] = g W. g: [rows, vocabulary].
-void vocabulary_gradient(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const float* w, float* dx);
+void vocabulary_gradient(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const float* w, bool narrow,
+                         float* dx);
 
 }  // namespace rkif

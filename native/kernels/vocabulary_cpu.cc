@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/matmul.h"
+#include "kernels/operands.h"
 #include "kernels/vocabulary.h"
 #include "kernels/workspace.h"
 
@@ -13,58 +13,77 @@ namespace {
 // Tokens whose rows of W stay in the second-level cache while all of x passes by.
 constexpr int64_t kTokenBlock = 64;
 
-// target[j][i] = source[i][j] for i < rows, j < columns.
-void transpose(int64_t rows, int64_t columns, const float* source, int64_t source_stride, float* target,
-               int64_t target_stride) {
-  constexpr int64_t kSquare = 16;
-  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
-    const int64_t i1 = std::min(rows, i0 + kSquare);
-    for (int64_t j = 0; j < columns; ++j) {
-      float* to = target + j * target_stride;
-      for (int64_t i = i0; i < i1; ++i) to[i] = source[i * source_stride + j];
-    }
-  }
-}
-
-}  // namespace
-
-void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, float* logits) {
+template <class Operands>
+void logits_of(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, float* logits) {
+  using Word = typename Operands::Word;
+  const int64_t depth = Operands::depth(width);
   // The tokens are the rows of this product, so that W is its left operand, which need not be laid out.
   thread_local Workspace shared;
-  shared.reset(packed_floats(width, rows), 1);
-  float* packed = shared.take(packed_floats(width, rows));
-  pack_transposed(width, rows, x, width, packed);
-  const RightOperand right = packed_operand(packed, width);
+  const int64_t rows_words = Operands::left_words(rows, width), room_words = Operands::left_words(kTokenBlock, width);
+  shared.reset(packed_floats(depth, rows) + rows_words, 2);
+  Word* packed = shared.take<Word>(packed_floats(depth, rows));
+  Operands::pack_transposed(width, rows, x, width, packed, shared.take<Word>(rows_words));
+  const auto right = packed_operand<Word>(packed, depth);
+  // With the operand's columns of zeros, so that it is turned in whole vectors.
+  const int64_t stride = (rows + 15) / 16 * 16;
   const int64_t blocks = (vocabulary + kTokenBlock - 1) / kTokenBlock;
   at::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
     Workspace& own = Workspace::of_this_thread();
-    own.reset(kTokenBlock * rows, 1);
-    float* turned = own.take(kTokenBlock * rows);
+    own.reset(2 * kTokenBlock * stride + room_words, 3);
+    float* by_token = own.take(kTokenBlock * stride);
+    float* by_row = own.take(kTokenBlock * stride);
+    Word* room = own.take<Word>(room_words);
     for (int64_t begin = first * kTokenBlock; begin < std::min(last * kTokenBlock, vocabulary); begin += kTokenBlock) {
       const int64_t tokens = std::min(kTokenBlock, vocabulary - begin);
-      matmul(tokens, rows, width, {w + begin * width, width, 1}, right, turned, rows, false);
-      transpose(tokens, rows, turned, rows, logits + begin, vocabulary);
+      Operands::product(tokens, stride, width, Operands::left(tokens, width, w + begin * width, width, room), right,
+                        by_token, stride, false);
+      pack_transposed(stride, tokens, by_token, stride, by_row);
+      for (int64_t j = 0; j < tokens; j += kPanelColumns) {
+        const int64_t count = std::min(kPanelColumns, tokens - j);
+        for (int64_t i = 0; i < rows; i++) {
+          std::memcpy(logits + i * vocabulary + begin + j, by_row + j * stride + i * kPanelColumns,
+                      count * sizeof(float));
+        }
+      }
     }
   });
 }
 
-void vocabulary_gradient(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const float* w, float* dx) {
+template <class Operands>
+void gradient_of(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const float* w, float* dx) {
+  using Word = typename Operands::Word;
   // Every thread has some columns of W, of as many tokens at a time as stay in the second-level cache.
   constexpr int64_t kTokens = 128;
+  const int64_t depth = Operands::depth(kTokens), room_words = Operands::left_words(rows, kTokens);
   const int64_t panels = (width + kPanelColumns - 1) / kPanelColumns;
   at::parallel_for(0, panels, 1, [&](int64_t first, int64_t last) {
     const int64_t begin = first * kPanelColumns, end = std::min(last * kPanelColumns, width);
     const int64_t columns = end - begin;
     Workspace& own = Workspace::of_this_thread();
-    own.reset(packed_floats(kTokens, columns), 1);
-    float* packed = own.take(packed_floats(kTokens, columns));
+    own.reset(packed_floats(depth, columns) + room_words, 2);
+    Word* packed = own.take<Word>(packed_floats(depth, columns));
+    Word* room = own.take<Word>(room_words);
     for (int64_t token = 0; token < vocabulary; token += kTokens) {
       const int64_t tokens = std::min(kTokens, vocabulary - token);
-      pack(tokens, columns, w + token * width + begin, width, packed);
-      matmul(rows, columns, tokens, {g + token, vocabulary, 1}, packed_operand(packed, tokens), dx + begin, width,
-             token > 0);
+      Operands::pack(tokens, columns, w + token * width + begin, width, packed);
+      Operands::product(rows, columns, tokens, Operands::left(rows, tokens, g + token, vocabulary, room),
+                        packed_operand<Word>(packed, Operands::depth(tokens)), dx + begin, width, token > 0);
     }
   });
+}
+
+}  // namespace
+
+void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, bool narrow,
+                       float* logits) {
+  (narrow && multiplies_bfloat16() ? logits_of<NarrowOperands> : logits_of<WideOperands>)(rows, vocabulary, width, x, w,
+                                                                                          logits);
+}
+
+void vocabulary_gradient(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const float* w, bool narrow,
+                         float* dx) {
+  (narrow && multiplies_bfloat16() ? gradient_of<NarrowOperands> : gradient_of<WideOperands>)(rows, vocabulary, width,
+                                                                                              g, w, dx);
 }
 
 }  // namespace rkif

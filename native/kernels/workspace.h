@@ -26,9 +26,12 @@ class Workspace {
     capacity_ = needed;
   }
 
-  float* take(int64_t floats) {
-    float* piece = data_ + used_;
-    used_ += (floats + kAlignment - 1) / kAlignment * kAlignment;
+  // Of anything as wide as a float.
+  template <class Word = float>
+  Word* take(int64_t words) {
+    static_assert(sizeof(Word) == sizeof(float));
+    Word* piece = reinterpret_cast<Word*>(data_ + used_);
+    used_ += (words + kAlignment - 1) / kAlignment * kAlignment;
     return piece;
   }
 

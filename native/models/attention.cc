@@ -14,8 +14,8 @@ namespace rkif {
 namespace {
 
 AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlace& place) {
-  return {place.heads,  q.size(1) / place.heads, q.stride(0), k.stride(0), v.stride(0), place.scale,
-          place.causal, place.key_heads,         place.window, place.narrow_products};
+  return {place.heads,  q.size(1) / place.heads, q.stride(0),  k.stride(0), v.stride(0), place.scale,
+          place.causal, place.key_heads,         place.window, place.narrow};
 }
 
 OffsetBias bias_of(const at::Tensor& table, int64_t reach) {

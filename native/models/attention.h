@@ -19,11 +19,10 @@ struct AttentionPlace {
   int64_t key_heads = 0;  // 0: as many as heads
   float scale = 1;
   bool causal = false;
-  int64_t window = 0;  // 0: none
+  int64_t window = 0;   // 0: none
+  bool narrow = false;  // AttentionShape::narrow
   Spans spans;
   AttentionDropout dropout;
-  // Of a model whose base is not fp32: products may round their operands to bf16 (a GPU's tensor cores).
-  bool narrow_products = false;
   // What the spans' prefixes refer to; needed only where one has a prefix, and then there are no gradients.
   at::Tensor prefix_keys, prefix_values;
 };

@@ -118,6 +118,6 @@ at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options)
   return stack_.run(input, embedding_, pass);
 }
 
-at::Tensor Decoder::head(const at::Tensor& states) const { return vocabulary_head(states, head_); }
+at::Tensor Decoder::head(const at::Tensor& states) const { return vocabulary_head(states, head_, options_.base_type); }
 
 }  // namespace rkif

@@ -86,7 +86,7 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.causal = true;
   place.window = c.windows[layer];
   place.spans = input.spans;
-  place.narrow_products = block.q.rounds();
+  place.narrow = block.q.rounds();
   place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;

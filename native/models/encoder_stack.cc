@@ -110,7 +110,7 @@ at::Tensor EncoderStack::attention(const at::Tensor& x, const Spans& spans, cons
   place.scale =
       static_cast<float>(1 / std::sqrt(static_cast<double>(config_.hidden_size) / static_cast<double>(place.heads)));
   place.spans = spans;
-  place.narrow_products = block.q.rounds();
+  place.narrow = block.q.rounds();
   place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   return linear(attend(q, k, v, {}, place), block.o, adapter_place(pass, layer, kO));
 }

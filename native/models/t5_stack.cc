@@ -119,7 +119,7 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   at.heads = config_.num_heads;
   at.causal = decoder_ && !cross;
   at.spans = spans;
-  at.narrow_products = weights.q.rounds();
+  at.narrow = weights.q.rounds();
   at.dropout = probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities);
   at.prefix_keys = keys.keys;
   at.prefix_values = keys.values;

@@ -393,6 +393,38 @@ TEST("attention: probabilities are right to 1e-6, from scores of any size") {
   }
 }
 
+TEST("attention: products of bf16 operands, within their rounding of the definition") {
+  auto narrow = [](Problem p) {
+    p.shape.narrow = true;
+    return p;
+  };
+  // Beside round numbers: odd head sizes, odd numbers of keys, several blocks of queries.
+  for (const Problem& p : {self_attention(shape(2, 64, true, 0.1f), {199, 48, 49, 97, 1}, true, 0.1),
+                           self_attention(shape(3, 13, false, 0.3f, 5), {1, 2, 7, 17, 33, 70}, false, 0.2),
+                           shared_keys(true), shared_keys(false)}) {
+    check_forward(narrow(p), 2e-2);
+    const Inputs<float> in = random_inputs(p, 17);
+    std::mt19937 generator(18);
+    const std::vector<float> grad_out = normal(in.q.size(), 1.0f, generator);
+    const Result wide = run(p, in, grad_out), found = run(narrow(p), in, grad_out);
+    for (auto part : {&Inputs<float>::q, &Inputs<float>::k, &Inputs<float>::v, &Inputs<float>::table}) {
+      double difference = 0, size = 0;
+      for (size_t i = 0; i < (wide.grad.*part).size(); i++) {
+        const double expected = (wide.grad.*part)[i], error = (found.grad.*part)[i] - expected;
+        difference += error * error;
+        size += expected * expected;
+      }
+      CHECK(std::sqrt(difference) <= 1e-2 * std::sqrt(size));
+    }
+    const int before = at::get_num_threads();
+    for (int threads : {1, 3}) {
+      at::set_num_threads(threads);
+      CHECK(same(found, run(narrow(p), in, grad_out)));
+    }
+    at::set_num_threads(before);
+  }
+}
+
 TEST("attention: a value that is not a number is passed on, not hidden") {
   for (int64_t queries : {1, 20}) {
     Problem p{shape(1, 16, false), {{0, queries, 0, 20, 0}}, queries, 20, 0, {}};

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "check.h"
+#include "kernels/bfloat16.h"
+#include "kernels/matmul_narrow.h"
 #include "kernels/vocabulary.h"
 #include "kernels_data.h"
 
@@ -26,14 +28,14 @@ struct Problem {
         w(normal(vocabulary * width, 2)),
         g(normal(rows * vocabulary, 3)) {}
 
-  std::vector<float> logits() const {
+  std::vector<float> logits(bool narrow = false) const {
     std::vector<float> out(rows * vocabulary, kNaN);
-    vocabulary_logits(rows, vocabulary, width, x.data(), w.data(), out.data());
+    vocabulary_logits(rows, vocabulary, width, x.data(), w.data(), narrow, out.data());
     return out;
   }
-  std::vector<float> gradient() const {
+  std::vector<float> gradient(bool narrow = false) const {
     std::vector<float> out(rows * width, kNaN);
-    vocabulary_gradient(rows, vocabulary, width, g.data(), w.data(), out.data());
+    vocabulary_gradient(rows, vocabulary, width, g.data(), w.data(), narrow, out.data());
     return out;
   }
 };
@@ -59,14 +61,39 @@ TEST("vocabulary: logits and their gradient against double precision") {
   }
 }
 
+TEST("vocabulary: operands rounded to bf16 give the products of the rounded, to fp32's precision") {
+  auto rounded = [](const std::vector<float>& x) {
+    std::vector<float> result = x;
+    for (float& value : result) {
+      Bfloat16 narrow;
+      store(value, narrow);
+      value = widened(narrow);
+    }
+    return result;
+  };
+  for (const auto& [rows, vocabulary, width] : kShapes) {
+    Problem p(rows, vocabulary, width), expected = p;
+    // Elsewhere `narrow` changes nothing.
+    if (multiplies_bfloat16()) {
+      for (auto part : {&Problem::x, &Problem::w, &Problem::g}) expected.*part = rounded(p.*part);
+    }
+    const std::vector<float> logits = expected.logits(), narrow = p.logits(true);
+    for (size_t i = 0; i < logits.size(); ++i) CHECK_NEAR(narrow[i], logits[i], 4e-6 * width);
+    const std::vector<float> gradient = expected.gradient(), narrow_gradient = p.gradient(true);
+    for (size_t i = 0; i < gradient.size(); ++i) CHECK_NEAR(narrow_gradient[i], gradient[i], 4e-6 * vocabulary);
+  }
+}
+
 TEST("vocabulary: the same bits whatever the threads") {
   const int before = at::get_num_threads();
   Problem p(40, 900, 200);
-  at::set_num_threads(1);
-  const std::vector<float> logits = p.logits(), gradient = p.gradient();
-  for (int threads : {2, 3, 7}) {
-    at::set_num_threads(threads);
-    CHECK(p.logits() == logits && p.gradient() == gradient);
+  for (bool narrow : {false, true}) {
+    at::set_num_threads(1);
+    const std::vector<float> logits = p.logits(narrow), gradient = p.gradient(narrow);
+    for (int threads : {2, 3, 7}) {
+      at::set_num_threads(threads);
+      CHECK(p.logits(narrow) == logits && p.gradient(narrow) == gradient);
+    }
   }
   at::set_num_threads(before);
 }

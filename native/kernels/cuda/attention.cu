@@ -77,9 +77,9 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
   const ForwardValues values{q, k, v, prefix, out, log_sum_exp};
   problem.spans_of = SpansOf::kSingleQueries;
   single_query_forward(context, problem, spans.host, values);
-  problem.spans_of = shape.narrow_products ? SpansOf::kSeveralButNotNarrow : SpansOf::kSeveralQueries;
+  problem.spans_of = shape.narrow ? SpansOf::kSeveralButNotNarrow : SpansOf::kSeveralQueries;
   exact_forward(context, problem, spans.host, values);
-  if (!shape.narrow_products) return;
+  if (!shape.narrow) return;
   problem.spans_of = SpansOf::kNarrow;
   narrow_forward(context, problem, spans.host, values);
 }
@@ -95,7 +95,7 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
   launch(context, "attention_mean_gradients", grid_for(context, shape.heads * query_rows, kThreads / kWarp), kThreads,
          0, mean_gradients, shape, query_rows, grad_out, out, mean_grad.data());
   const BackwardValues values{q, k, v, log_sum_exp, grad_out, mean_grad.data(), grad_q, grad_k, grad_v, grad_bias};
-  if (shape.narrow_products && shape.head_size <= kMostNarrowHeadSize) {
+  if (shape.narrow && shape.head_size <= kMostNarrowHeadSize) {
     problem.spans_of = SpansOf::kNarrow;
     narrow_backward(context, problem, spans.host, values);
     problem.spans_of = SpansOf::kNotNarrow;

@@ -9,7 +9,7 @@
 
 namespace rkif::cuda {
 
-// Heads of more than 256 throw std::invalid_argument. With AttentionShape::narrow_products, whole tiles of queries take
+// Heads of more than 256 throw std::invalid_argument. With AttentionShape::narrow, whole tiles of queries take
 // the tensor cores; calls of a few queries (generation), which wait for memory, and gradients of heads larger than 128
 // are computed in fp32 all the same.
 void attention_forward(const Context& context, const AttentionShape& shape, const DeviceSpans& spans,

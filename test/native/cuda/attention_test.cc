@@ -51,7 +51,7 @@ struct Inputs {
         prefix_v(normal(p.prefix_rows() * p.shape.value_stride, 5)),
         table(p.reach > 0 ? normal(p.shape.heads * (2 * p.reach - 1), 6) : std::vector<float>()),
         grad_out(normal(p.shift + p.query_rows() * p.shape.query_stride, 7)) {
-    if (!p.shape.narrow_products) return;
+    if (!p.shape.narrow) return;
     // What bfloat16 holds, so that only weights and gradients of scores are rounded.
     for (std::vector<float>* x : {&q, &k, &v, &grad_out}) {
       for (float& value : *x) {
@@ -121,7 +121,7 @@ constexpr double kNarrow = 8e-3;  // two units in the last place of bfloat16's 8
 
 // The logarithms of the sums, in which no weight is rounded, are exact in both variants.
 void check_like_cpu(const Problem& p, bool backward = true, bool orders = false, double exact = kExact) {
-  const double tolerance = p.shape.narrow_products ? kNarrow : exact;
+  const double tolerance = p.shape.narrow ? kNarrow : exact;
   const Inputs in(p);
   const Result expected = run(p, in, false, backward);
   Result first;
@@ -223,7 +223,7 @@ TEST("cuda attention: keys of a prefix stand before a span's own") {
 TEST("cuda attention: narrow products, for heads of all sizes") {
   for (int64_t size : {1, 10, 32, 64, 80, 96, 128, 130, 256}) {
     Problem p = self_attention(shape(2, size, size % 4 == 0, 0.1f, size % 3), {33, 1, 67}, size % 4 != 0, 0.2);
-    p.shape.narrow_products = true;
+    p.shape.narrow = true;
     check_like_cpu(p);
   }
 }
@@ -231,7 +231,7 @@ TEST("cuda attention: narrow products, for heads of all sizes") {
 TEST("cuda attention: narrow products in any order of the threads") {
   for (bool causal : {false, true}) {
     Problem p = self_attention(shape(1, 16, causal, 0.2f, 1), {70, 2, 131}, !causal, causal ? 0.0 : 0.1);
-    p.shape.narrow_products = true;
+    p.shape.narrow = true;
     p.shift = 1;
     check_like_cpu(p, true, true);
   }
@@ -240,12 +240,12 @@ TEST("cuda attention: narrow products in any order of the threads") {
 TEST("cuda attention: narrow products with heads that share keys, windows, and other queries than keys") {
   for (int64_t window : {5, 64}) {
     Problem p = self_attention(shape(4, 16, true, 0.3f, 0, 2, window), {150, 20}, window == 5, 0.1);
-    p.shape.narrow_products = true;
+    p.shape.narrow = true;
     check_like_cpu(p);
   }
   // One query alone, and a prefix.
   AttentionShape s = shape(2, 14, true);
-  s.narrow_products = true;
+  s.narrow = true;
   check_like_cpu({s, {{0, 5, 0, 8, 1}, {5, 70, 8, 140, 2}, {75, 1, 148, 16, 3}}, 140, 0.25}, true);
   check_like_cpu({s, {{0, 5, 0, 8, 1, 3, 9}, {5, 70, 8, 140, 2}}}, false);
   s.causal = false;
@@ -258,7 +258,7 @@ TEST("cuda attention: scores of any size, and values that are no numbers") {
   Inputs in(p);
   in.k[5 * 16 + 3] = kNaN;
   for (bool narrow : {false, true}) {
-    p.shape.narrow_products = narrow;
+    p.shape.narrow = narrow;
     for (float x : run(p, in, true, false).out) CHECK(std::isnan(x));
   }
 }
