@@ -7,7 +7,7 @@
  *         [--only step,evaluation,memory,startup] [--batch 8] [--equal-lengths] [--threads N] [--torch-compile] [--profile]
  *         [--records 48] [--evaluation-batch 16] [--new-tokens 4] [--json FILE]
  *     npm run benchmark -- peer --models t5-small --only run [--data DIR] [--tasks 4] [--train-records 200] [--test-records 100]
- *         [--epochs 1] [--run-rounds 1]
+ *         [--epochs 1] [--run-rounds 1] [--run-evaluation published|batched|both]
  *     npm run benchmark -- peer --models t5-base --only method,cycles
  *
  * Batches have inputs of 40 to 200 tokens and answers of 4 to 12 (T5: targets; decoder: the only labels). The peer pads to the batch's
@@ -20,9 +20,10 @@
  * - run: a whole Recurrent-KIF run (the paper's settings) over the tasks of order 4, all tasks seen evaluated by generation after each, by
  *   the learner of `rkif train` here and with transformers + peft and plain torch operators there; T5 only. The records are random words,
  *   100 test records a task, or the first of those in DIR (train/ and test/, a file a task). Both begin with the same adapter, must compute
- *   the same first loss and make as many steps, cycles, memory records and answers. Seconds count from the request to a process that
- *   runs: loading and tokenizing, not the start of Node or Python. Importance is part of the optimizer's pass here and counts as training,
- *   there as the method's work.
+ *   the same first loss and make as many steps, cycles, memory records and answers. The peer evaluates as the published code does, one
+ *   record at a time (`published`, the default), in batches of --evaluation-batch, or every time in both ways, each of which gets ratios
+ *   of its own. Seconds count from the request to a process that runs: loading and tokenizing, not the start of Node or Python. Importance
+ *   is part of the optimizer's pass here and counts as training, there as the method's work.
  * - method: milliseconds of the method's own work in a cycle (snapshots, importance, task vectors, thresholds, fusion), for the model's
  *   trainable vector and one of ten million elements, beside the same with torch operators tensor by tensor; both must come to the same
  *   numbers. This side's is what a cycle takes longer than its optimizer steps alone.
@@ -35,7 +36,7 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { checkpointOf, modelNames } from "./peer/checkpoints.js";
-import type { GenerateAnswer, Type } from "./peer/protocol.js";
+import type { GenerateAnswer, RunEvaluation, Type } from "./peer/protocol.js";
 import { generateRequest, measureEvaluation } from "./peer/evaluation.js";
 import { measureCycles } from "./peer/cycles.js";
 import { mostTasks } from "./peer/made-tasks.js";
@@ -84,6 +85,7 @@ const { values } = parseArgs({
     "test-records": { type: "string", default: "100" },
     epochs: { type: "string", default: "1" },
     "run-rounds": { type: "string", default: "1" },
+    "run-evaluation": { type: "string", default: "published" },
     json: { type: "string" },
   },
 });
@@ -105,6 +107,7 @@ const runOptions: RunOptions = {
   testRecords: wholeNumber("test-records", values["test-records"]),
   epochs: wholeNumber("epochs", values.epochs),
   rounds: wholeNumber("run-rounds", values["run-rounds"]),
+  evaluations: evaluationsWanted(values["run-evaluation"]),
 };
 
 /** Cycles are this side's alone. */
@@ -226,6 +229,17 @@ function tasksWanted(given: string): number {
   const count = wholeNumber("tasks", given);
   if (count <= mostTasks) return count;
   throw new Error(`--tasks ${given}: order 4 has ${mostTasks} tasks`);
+}
+
+function evaluationsWanted(given: string): readonly RunEvaluation[] {
+  const known = new Map<string, readonly RunEvaluation[]>([
+    ["published", ["published"]],
+    ["batched", ["batched"]],
+    ["both", ["published", "batched"]],
+  ]);
+  const wanted = known.get(given);
+  if (wanted !== undefined) return wanted;
+  throw new Error(`--run-evaluation ${given}: expected ${[...known.keys()].join(", ")}`);
 }
 
 function say(line: string): void {

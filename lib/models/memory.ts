@@ -56,7 +56,8 @@ export function checkMemory(
 }
 
 /**
- * Whether layers are kept packed as well: twice their size more. Small models' operations are too short to gain by it.
+ * Whether layers are kept packed: in training twice, for the forward and the backward pass. Small models' operations are too short to
+ * gain by it.
  * @param room - bytes that all weights may take
  */
 export function prepackFits(
@@ -64,8 +65,8 @@ export function prepackFits(
   { baseType, room, full }: { baseType: BaseType; room: number; full: boolean },
 ): boolean {
   if (full || baseType === "int8" || layerWeights(model) < fewWeights) return false;
-  const packed = 2 * layerWeights(model) * (baseType === "float32" ? 4 : 2);
-  return weightBytes(model, baseType) + packed <= room;
+  const second = layerWeights(model) * (baseType === "float32" ? 4 : 2);
+  return weightBytes(model, baseType) + second <= room;
 }
 
 /**

@@ -303,8 +303,9 @@ export type ModelOptions = ModelFamily & {
   /** Read all weights at load instead of mapping the files. */
   copyWeights?: boolean;
   /**
-   * Keep frozen linear layers (not of int8) in the layout of the machine's matrix products as well: training is faster for twice these
-   * layers' memory. Without effect where libtorch or the CPU has no such layout. Default false.
+   * Keep frozen linear layers (not of int8) in the layout of the machine's matrix products: faster, and from the first training step on,
+   * which needs a second one for the backward pass, for twice these layers' memory. Where weights would else be read from the mapped
+   * files, they are in memory of their own then. Without effect where libtorch or the CPU has no such layout. Default false.
    */
   prepack?: boolean;
   /** Where the weights are and all is computed. Default "cpu"; "cuda" is the first GPU. Needs {@link Addon.openCuda}. */

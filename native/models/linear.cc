@@ -8,6 +8,7 @@
 #include <ATen/ops/sum.h>
 
 #include <optional>
+#include <utility>
 
 #include "models/autograd.h"
 #include "models/checkpointed.h"
@@ -21,14 +22,14 @@ namespace {
 // x W^T and y W, computed in the weight's type; int8 gives fp32.
 at::Tensor times_transposed(const at::Tensor& x, const Linear& layer) {
   if (layer.scales.defined()) return times_transposed(x, QuantisedRows{layer.weight, layer.scales});
-  at::Tensor in = x.to(layer.weight.scalar_type());
+  at::Tensor in = x.to(layer.type());
   const Prepacked* prepacked = layer.prepacked();
   return prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t());
 }
 
 at::Tensor times(const at::Tensor& y, const Linear& layer) {
   if (layer.scales.defined()) return times(y, QuantisedRows{layer.weight, layer.scales});
-  at::Tensor in = y.to(layer.weight.scalar_type());
+  at::Tensor in = y.to(layer.type());
   const Prepacked* prepacked = layer.prepacked();
   return prepacked ? prepacked->times(in) : at::mm(in, layer.weight);
 }
@@ -127,7 +128,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     at::Tensor dy = gradients[0].contiguous();
     bool needs_x = context->needs_input_grad(0);
 
-    if (layer.weight.requires_grad()) {
+    if (layer.weight.defined() && layer.weight.requires_grad()) {
       at::Tensor into = layer.weight.grad();
       into.addmm_(dy.t(), kept.x);
     }
@@ -186,31 +187,35 @@ at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapt
   return LinearFunction::apply(x, leaf, second_leaf, &layer, adapter_dropout);
 }
 
-bool Linear::narrow() const { return weight.scalar_type() == at::kBFloat16 && !bias.defined() && !adapter_active(); }
+bool Linear::narrow() const { return type() == at::kBFloat16 && !bias.defined() && !adapter_active(); }
 
 void Linear::prepack() {
   if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;
   prepacked_ = std::make_unique<const Prepacked>(weight);
+  weight = at::Tensor();
 }
 
 void Linear::merge() {
   at::NoGradGuard no_grad;
-  at::Tensor merged = at::addmm(weight.to(at::kFloat), b, a, 1, scale);
+  at::Tensor original = prepacked_ ? prepacked_->plain() : weight;
+  at::Tensor merged = at::addmm(original.to(at::kFloat), b, a, 1, scale);
   if (has_frozen()) merged.addmm_(frozen_b, frozen_a, 1, scale);
-  merged = merged.to(weight.scalar_type());
+  merged = merged.to(type());
   // Nothing is changed before all of it is there.
   std::unique_ptr<const Prepacked> merged_prepacked;
-  if (prepacked_) merged_prepacked = std::make_unique<const Prepacked>(merged);
-  original_ = std::move(weight);
-  weight = std::move(merged);
-  original_prepacked_ = std::move(prepacked_);
-  prepacked_ = std::move(merged_prepacked);
+  if (prepacked_) {
+    merged_prepacked = std::make_unique<const Prepacked>(merged);
+    merged = at::Tensor();
+  }
+  original_ = std::exchange(weight, std::move(merged));
+  original_prepacked_ = std::exchange(prepacked_, std::move(merged_prepacked));
+  merged_ = true;
 }
 
 void Linear::unmerge() {
-  weight = std::move(original_);
-  original_ = at::Tensor();
+  weight = std::exchange(original_, {});
   prepacked_ = std::move(original_prepacked_);
+  merged_ = false;
 }
 
 }  // namespace rkif

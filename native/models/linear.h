@@ -14,7 +14,7 @@ namespace rkif {
 // adapters, side by side along the rank.
 class Linear {
  public:
-  at::Tensor weight;
+  at::Tensor weight;  // undefined where it is laid out for products: prepacked() has its values then
   at::Tensor scales;  // of an int8 weight
   at::Tensor bias;
   at::Tensor a;
@@ -29,14 +29,17 @@ class Linear {
   bool adapted() const { return a.defined(); }
   bool has_frozen() const { return frozen_a.defined(); }
   // Whether the adapter's path is to be computed: it is there and not folded into the weight.
-  bool adapter_active() const { return a.defined() && !original_.defined(); }
+  bool adapter_active() const { return a.defined() && !merged_; }
+
+  // Of the weight, laid out or not.
+  at::ScalarType type() const { return prepacked_ ? prepacked_->type() : weight.scalar_type(); }
 
   // Whether the base product rounds its operands to bf16.
   bool rounds() const { return weight.scalar_type() != at::kFloat; }
   // Whether the layer can stay in bf16: its weight is, and nothing in fp32 is added to the product.
   bool narrow() const;
 
-  // Lays the weight out for products, where it is frozen, no int8 and the machine can. Products use that from then on.
+  // Puts the weight laid out for products in its place, where it is frozen, no int8 and the machine can.
   void prepack();
   const Prepacked* prepacked() const { return prepacked_.get(); }
 
@@ -46,8 +49,10 @@ class Linear {
   void unmerge();
 
  private:
-  at::Tensor original_;
+  bool merged_ = false;
   std::unique_ptr<const Prepacked> prepacked_;
+  // While the adapter is merged: what it was merged into, one of the two.
+  at::Tensor original_;
   std::unique_ptr<const Prepacked> original_prepacked_;
 };
 

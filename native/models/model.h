@@ -61,7 +61,7 @@ struct ModelOptions {
   double adapter_dropout = 0;
   BaseType base_type = BaseType::kFloat32;  // kFloat32 in full-parameter mode
   double base_dropout = -1;                 // below 0: the config's rates
-  // Frozen linear layers are kept laid out for products as well: faster on a CPU, for twice their memory.
+  // Frozen linear layers are kept laid out for products: faster on a CPU, and in training for twice their memory.
   bool prepack = false;
   // Where the weights, the flat vectors and all that is computed are.
   c10::Device device = c10::kCPU;

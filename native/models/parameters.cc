@@ -31,7 +31,8 @@ FlatParameters install_all_trainable(const std::vector<ParameterSlot>& slots, co
   return flat;
 }
 
-// The weight as the base type has it. Another copy than the stored one tells `converted`.
+// The weight as the base type has it, laid out where that is wanted. Another copy than the stored one tells
+// `converted`.
 void place(const ParameterSlot& slot, const at::Tensor& values, const ModelOptions& options) {
   if (slot.linear != nullptr && options.base_type == BaseType::kInt8) {
     QuantisedRows quantised = quantise_rows(values);
@@ -42,14 +43,9 @@ void place(const ParameterSlot& slot, const at::Tensor& values, const ModelOptio
     // Rounded here, then moved: half of the bytes where the base is bf16.
     *slot.tensor = values.to(wide ? at::kFloat : at::kBFloat16).contiguous().to(options.device);
   }
-  if (options.converted && slot.tensor->data_ptr() != values.data_ptr()) options.converted(values);
-}
-
-void prepack(const ParameterSlot& slot, const ModelOptions& options) {
-  if (slot.linear == nullptr || !slot.tensor->defined()) return;
-  slot.linear->prepack();
-  // Only merging looks at it again.
-  if (slot.linear->prepacked() && options.converted) options.converted(*slot.tensor);
+  if (options.prepack && slot.linear != nullptr && options.device.is_cpu()) slot.linear->prepack();
+  const bool shared = slot.tensor->defined() && slot.tensor->data_ptr() == values.data_ptr();
+  if (options.converted && !shared) options.converted(values);
 }
 
 // Adapted modules by path. Throws for what cannot be.
@@ -95,9 +91,6 @@ FlatParameters install_adapter(const SlotList& list, const ModelOptions& options
     layer->a = flat.leaf(leaf++);
     layer->b = flat.leaf(leaf++);
     layer->scale = static_cast<float>(scale);
-  }
-  if (options.prepack && options.device.is_cpu()) {
-    for (const ParameterSlot& slot : list.slots()) prepack(slot, options);
   }
   return flat;
 }

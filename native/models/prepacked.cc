@@ -55,15 +55,17 @@ Prepacked::Prepacked(const at::Tensor& weight) : forward_(packed(weight.detach()
 
 at::Tensor Prepacked::times_transposed(const at::Tensor& x) const { return product_with(x, forward_); }
 
+at::Tensor Prepacked::plain() const { return forward_.to_dense(); }
+
+void Prepacked::prepare_times() const {
+  const std::lock_guard<std::mutex> lock(making_);
+  if (backward_.defined()) return;
+  at::NoGradGuard no_grad;
+  backward_ = packed(plain().t().contiguous());
+}
+
 at::Tensor Prepacked::times(const at::Tensor& y) const {
-  // From the other layout, which holds the same bits: the weight's own pages may have been given back.
-  {
-    const std::lock_guard<std::mutex> lock(making_);
-    if (!backward_.defined()) {
-      at::NoGradGuard no_grad;
-      backward_ = packed(forward_.to_dense().t().contiguous());
-    }
-  }
+  prepare_times();
   return product_with(y, backward_);
 }
 

@@ -9,8 +9,8 @@ namespace rkif {
 // Whether this libtorch and this CPU can: oneDNN is there and, for bf16, the instructions it needs.
 bool can_prepack(at::ScalarType type);
 
-// One weight, [out, in], fp32 or bf16, laid out for the product of the forward pass and, from the first backward pass
-// on, for that as well: each takes the weight's memory beside it. Products round as plain ones do, but not to the same
+// One weight, [out, in], fp32 or bf16, laid out for the product of the forward pass and, once that is asked for, for
+// the backward pass's as well: each takes the weight's memory. Products round as plain ones do, but not to the same
 // bits.
 class Prepacked {
  public:
@@ -20,6 +20,12 @@ class Prepacked {
   at::Tensor times_transposed(const at::Tensor& x) const;
   // y: [rows, out] -> y W, [rows, in].
   at::Tensor times(const at::Tensor& y) const;
+  // Lays it out for times() now instead of at the first call: among activations, what stays would split the memory that
+  // they leave behind.
+  void prepare_times() const;
+  // The weight as it was given, the same bits.
+  at::Tensor plain() const;
+  at::ScalarType type() const { return forward_.scalar_type(); }
 
  private:
   at::Tensor forward_;

@@ -14,6 +14,7 @@ void TrainableModel::install(const SlotList& list, WeightReader& reader) {
   options_.converted = nullptr;  // the caller's, for as long as it loads
   for (const ParameterSlot& slot : list.slots()) {
     if (slot.linear && slot.linear->adapted()) adapted_.push_back(slot.linear);
+    if (slot.linear && !adapted_.empty()) backward_.push_back(slot.linear);
   }
   layout_ = flat.layout();
   parameters_ = flat.parameters();
@@ -72,6 +73,9 @@ void TrainableModel::require_adapter() const {
 
 LossReport TrainableModel::accumulate(const Batch& batch, const AccumulateOptions& options) {
   check_training(options);
+  for (const Linear* layer : backward_) {
+    if (layer->prepacked()) layer->prepacked()->prepare_times();
+  }
   OutputSums adding_up(adapted_, options.output_sums);
   return accumulate_batch(batch, options);
 }

@@ -36,7 +36,8 @@ class TrainableModel : public Model {
   // Throws where every weight trains.
   void require_adapter() const;
 
-  std::vector<Linear*> adapted_;  // in the order of layout_, which has an A and a B of each
+  std::vector<Linear*> adapted_;         // in the order of layout_, which has an A and a B of each
+  std::vector<const Linear*> backward_;  // layers that gradients go through: from the first adapted one on
   bool merged_ = false;
 };
 

@@ -9,8 +9,8 @@ import { madeTask, mostTasks, tasksOfOrder, wordsOf } from "../../examples/bench
 import { measureMethod } from "../../examples/benchmarks/peer/method.js";
 import { compareVectors } from "../../examples/benchmarks/peer/method-vectors.js";
 import { secondsByKind } from "../../examples/benchmarks/peer/profile.js";
-import type { RunAnswer } from "../../examples/benchmarks/peer/protocol.js";
-import { measureRun } from "../../examples/benchmarks/peer/run.js";
+import type { RunAnswer, RunEvaluation } from "../../examples/benchmarks/peer/protocol.js";
+import { measureRun, type PeerRuns } from "../../examples/benchmarks/peer/run.js";
 import type { Setting } from "../../examples/benchmarks/peer/setting.js";
 import {
   cyclesTable,
@@ -92,8 +92,8 @@ describe("benchmark against the peer: the method's numbers", () => {
 });
 
 describe("benchmark against the peer: tables of runs", () => {
-  const answer = (total: number, training: number): RunAnswer => ({
-    seconds: { total, training, method: 0.5, evaluation: 2 },
+  const answer = (total: number, training: number, evaluation: number): RunAnswer => ({
+    seconds: { total, training, method: 0.5, evaluation },
     ...{ steps: 20, cycles: 3, memory: [4], answered: 10, firstLoss: 2, finite: true },
   });
   const measured: Measured = { model: "t5-base", type: "float32", way, trials: [] };
@@ -101,12 +101,16 @@ describe("benchmark against the peer: tables of runs", () => {
     text.split("\n").find((line) => line.includes(what)) ?? "";
 
   it("a run's parts, with what is left of the whole", () => {
-    const run = {
-      ...{ way, ratio: { median: 4, min: 4, max: 4 }, lossDifference: 2e-6 },
-      ...{ here: [answer(10, 7)], peer: [answer(40, 35)] },
-    };
+    const peer = (evaluation: RunEvaluation, seconds: number): PeerRuns => ({
+      ...{ evaluation, ratio: { median: 4, min: 4, max: 4 }, answers: [answer(38 + seconds, 35, seconds)] },
+    });
+    const peers = [peer("published", 12), peer("batched", 2)];
+    const run = { ...{ way, peers, lossDifference: 2e-6 }, here: [answer(10, 7, 2)] };
     const text = runTable([{ ...measured, run }]);
-    expect(rowOf(text, "end to end")).to.match(/ 10\.00 .* 40\.00 .* 4\.00 .* 20 .* 3 .* 2\.0e-6/);
+    const end = / 10\.00 .* 40\.00 .* 4\.00 .* 20 .* 3 .* 2\.0e-6/;
+    expect(rowOf(text, "end to end, peer evaluates in batches")).to.match(end);
+    expect(rowOf(text, "end to end, peer evaluates one by one")).to.match(/ 10\.00 .* 50\.00 .* 5\.00 /);
+    expect(rowOf(text, "evaluation, peer evaluates one by one")).to.match(/ 2\.00 .* 12\.00 .* 6\.00 /);
     expect(rowOf(text, ", training")).to.match(/ 7\.00 .* 35\.00 .* 5\.00 /);
     expect(rowOf(text, "the rest")).to.match(/ 0\.50 .* 2\.50 .* 5\.00 /);
   });
@@ -182,10 +186,11 @@ describe("benchmark against the peer: runs on the embedded model", function () {
   }
 
   it("a whole run: both do the same, and every second belongs somewhere", async () => {
-    const { here, peer, ratio, lossDifference } = await measureRun(setting, way, {
-      ...{ ...wanted, rounds: 1, epochs: 1 },
+    const { here, peers, lossDifference } = await measureRun(setting, way, {
+      ...{ ...wanted, rounds: 1, epochs: 1, evaluations: ["published", "batched"] },
     });
-    for (const answer of [here[0]!, peer[0]!]) {
+    const [published, batched] = peers.map(({ answers }) => answers[0]!);
+    for (const answer of [here[0]!, published!, batched!]) {
       // 20 inner steps a task; from the second on 2 cycles of 4 outer steps.
       expect([answer.steps, answer.cycles]).to.deep.equal([4 * 20 + 3 * 2 * 4, 6]);
       expect(answer.memory).to.deep.equal([14, 5, 10, 4]);
@@ -195,14 +200,20 @@ describe("benchmark against the peer: runs on the embedded model", function () {
       expect(training + method + evaluation).to.be.below(total);
     }
     expect(lossDifference).to.be.below(1e-4);
-    expect(ratio.median).to.equal(peer[0]!.seconds.total / here[0]!.seconds.total);
+    expect(peers.map(({ evaluation }) => evaluation)).to.deep.equal(["published", "batched"]);
+    for (const { answers, ratio } of peers) {
+      expect(ratio.median).to.equal(answers[0]!.seconds.total / here[0]!.seconds.total);
+    }
+    const withoutEvaluation = ({ seconds }: RunAnswer): number => seconds.total - seconds.evaluation;
+    expect(withoutEvaluation(published!)).to.be.closeTo(withoutEvaluation(batched!), 1e-6);
+    expect(published!.seconds.evaluation).to.be.above(batched!.seconds.evaluation);
   });
 
   it("a whole run is refused for a decoder, with a word", async () => {
     const decoder = { ...setting, checkpoint: { ...setting.checkpoint, family: "decoder" as const } };
-    const failure = await measureRun(decoder, way, { ...wanted, rounds: 1, epochs: 1 }).catch(
-      (error: Error) => error.message,
-    );
+    const failure = await measureRun(decoder, way, {
+      ...{ ...wanted, rounds: 1, epochs: 1, evaluations: ["published"] },
+    }).catch((error: Error) => error.message);
     expect(failure).to.include("for T5 only");
   });
 

@@ -1,4 +1,4 @@
-"""A whole Recurrent-KIF run with transformers + peft: padded batches, AdamW, evaluation of all seen tasks after each by batched generation."""
+"""A whole Recurrent-KIF run with transformers + peft: padded batches, AdamW, evaluation of all seen tasks after each by generation."""
 
 import json
 import math
@@ -16,7 +16,7 @@ LEAST_RECORDS_PER_CLASS = 2
 
 
 def run(peer, request):
-    """`peer` has no model yet: loading it counts. Answers as protocol.ts has it."""
+    """`peer` has no model yet: loading it counts. Answers as protocol.ts has it, for every way of evaluating: the same run but for that."""
     with open(request["tasks"], encoding="utf-8") as file:
         tasks = json.load(file)
     started = time.perf_counter()
@@ -30,15 +30,19 @@ def run(peer, request):
     total = time.perf_counter() - started - paused
     seconds = whole.watch.seconds
     method = seconds.get("method", 0.0)
-    parts = {"training": seconds["training"] - method, "method": method, "evaluation": seconds["evaluation"]}
-    return {
-        "seconds": {"total": total, **parts},
+    evaluating = {way: seconds[way] for way in request["evaluations"]}
+    learning = total - sum(evaluating.values())
+    parts = {"training": seconds["training"] - method, "method": method}
+    did = {
         "steps": len(whole.losses),
         "cycles": whole.cycles,
         "memory": [len(records) for records in whole.memories],
-        "answered": whole.answered,
         "firstLoss": first_loss,
         "finite": all(map(math.isfinite, whole.losses)),
+    }
+    return {
+        way: {"seconds": {"total": learning + took, **parts, "evaluation": took}, "answered": whole.answered[way], **did}
+        for way, took in evaluating.items()
     }
 
 
@@ -49,7 +53,10 @@ class Run:
         self.named = {name: p for name, p in peer.model.named_parameters() if p.requires_grad}
         self.tokenizer = AutoTokenizer.from_pretrained(request["folder"])
         self.watch = Stopwatch()
-        self.tests, self.memories, self.losses, self.cycles, self.answered = [], [], [], 0, 0
+        self.tests, self.memories, self.losses, self.cycles = [], [], [], 0
+        # As published: one record at a time.
+        self.at_once = {"published": 1, "batched": request["evaluationBatch"]}
+        self.answered = dict.fromkeys(request["evaluations"], 0)
         self.random = random.Random(42)
 
     def encode(self, records):
@@ -72,7 +79,8 @@ class Run:
         kept = memory_of(train, self.request["memoryFraction"], self.random)
         self.memories.append([records[i] for i in kept])
         self.peer.model.save_pretrained(Path(self.request["run"] + "-peer") / task["name"])
-        self.watch.time("evaluation", lambda: [self.evaluate(*test) for test in self.tests])
+        for way in self.answered:
+            self.watch.time(way, lambda: [self.evaluate(way, *test) for test in self.tests])
 
     def train(self, records):
         size, epochs = self.request["batchSize"], self.request["epochs"]
@@ -98,12 +106,12 @@ class Run:
         order = self.random.sample(range(count), count)
         return [order[begin : begin + size] for begin in range(0, count, size)]
 
-    def evaluate(self, prompts, outputs):
+    def evaluate(self, way, prompts, outputs):
         """Share of answers that are the record's output."""
-        asked = {"prompts": prompts, "batch": self.request["evaluationBatch"], "newTokens": self.request["newTokens"]}
+        asked = {"prompts": prompts, "batch": self.at_once[way], "newTokens": self.request["newTokens"]}
         texts = self.tokenizer.batch_decode(self.peer.generate(asked)["answers"], skip_special_tokens=True)
         right = sum(normal(text) == normal(output) for text, output in zip(texts, outputs))
-        self.answered += len(texts)
+        self.answered[way] += len(texts)
         return right / len(texts)
 
 

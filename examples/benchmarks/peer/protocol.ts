@@ -109,11 +109,16 @@ export interface RunRequest extends Omit<LoadRequest, "do"> {
   sourceTokens: number;
   targetTokens: number;
   newTokens: number;
-  /** Of the peer only, as in an evaluation. */
+  /** Of the peer only: every evaluation is made in each of these ways. */
+  evaluations: readonly RunEvaluation[];
+  /** Of the peer only: records at once where it is `batched`. */
   evaluationBatch: number;
   /** The paper's; what it leaves open is as the method has it. */
   method: RunMethod;
 }
+
+/** One record at a time, as the published code has it, or transformers' batches. */
+export type RunEvaluation = "published" | "batched";
 
 export interface RunMethod {
   innerSteps: number;
@@ -123,6 +128,9 @@ export interface RunMethod {
   uncertaintyDecay: number;
   outerLearningRate: number;
 }
+
+/** Of the peer: a run as it is with each way to evaluate; they differ in the evaluation's seconds and the total alone. */
+export type PeerRunAnswer = Readonly<Partial<Record<RunEvaluation, RunAnswer>>>;
 
 export interface RunAnswer {
   /** Seconds from the request on; the parts are within `total`, what is left is loading, tokenizing and writing. */

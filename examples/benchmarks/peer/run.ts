@@ -5,7 +5,15 @@ import { join } from "node:path";
 import { recurrentKif } from "../../../lib/methods/recurrent-kif.js";
 import { resolveConfig } from "../../../lib/training/config.js";
 import { tasksOfOrder, writeTasks, type TasksWanted } from "./made-tasks.js";
-import { learningRate, type RunAnswer, type RunMethod, type RunRequest, type Way } from "./protocol.js";
+import {
+  learningRate,
+  type PeerRunAnswer,
+  type RunAnswer,
+  type RunEvaluation,
+  type RunMethod,
+  type RunRequest,
+  type Way,
+} from "./protocol.js";
 import { pairedRatio, relativeDifference, type Ratio } from "./ratios.js";
 import type { Setting } from "./setting.js";
 import { Side } from "./side.js";
@@ -14,14 +22,22 @@ import { tolerances } from "./step.js";
 export interface RunOptions extends TasksWanted {
   rounds: number;
   epochs: number;
+  /** Of the peer; at least one. */
+  evaluations: readonly RunEvaluation[];
+}
+
+export interface PeerRuns {
+  evaluation: RunEvaluation;
+  answers: RunAnswer[];
+  /** End to end. */
+  ratio: Ratio;
 }
 
 export interface RunResult {
   way: Way;
   here: RunAnswer[];
-  peer: RunAnswer[];
-  /** End to end. */
-  ratio: Ratio;
+  /** For each way to evaluate. */
+  peers: PeerRuns[];
   lossDifference: number;
 }
 
@@ -43,27 +59,35 @@ export async function measureRun(setting: Setting, way: Way, options: RunOptions
   try {
     const tasks = join(folder, "tasks.json");
     await writeTasks(tasks, await tasksOfOrder(setting.checkpoint.folder, options));
-    const found = { here: [] as RunAnswer[], peer: [] as RunAnswer[] };
-    const opened = {
-      here: () => Side.here(setting.threads),
-      peer: () => Side.peer(setting.python, setting.threads),
-    };
-    const names = ["here", "peer"] as const;
+    const found = { here: [] as RunAnswer[], peer: [] as PeerRunAnswer[] };
+    const sides = [
+      async (request: RunRequest): Promise<void> => {
+        await using side = Side.here(setting.threads);
+        found.here.push(await side.request<RunAnswer>(request));
+      },
+      async (request: RunRequest): Promise<void> => {
+        await using side = Side.peer(setting.python, setting.threads);
+        found.peer.push(await side.request<PeerRunAnswer>(request));
+      },
+    ] as const;
+    const ofPeer = (evaluation: RunEvaluation): RunAnswer[] =>
+      found.peer.map((answer) => answer[evaluation]!);
     for (let round = 0; round < options.rounds; round++) {
       const request = requestOf(setting, way, {
-        ...{ tasks, run: join(folder, `run-${round}`), epochs: options.epochs },
+        ...{ tasks, run: join(folder, `run-${round}`), ...options },
       });
-      for (const name of round % 2 === 0 ? names : names.toReversed()) {
-        await using side = opened[name]();
-        found[name].push(await side.request<RunAnswer>(request));
+      for (const runOn of round % 2 === 0 ? sides : sides.toReversed()) await runOn(request);
+      for (const evaluation of options.evaluations) {
+        refuseDifferent(setting, found.here.at(-1)!, ofPeer(evaluation).at(-1)!);
       }
-      refuseDifferent(setting, found.here.at(-1)!, found.peer.at(-1)!);
     }
     const totals = (answers: readonly RunAnswer[]): number[] => answers.map(({ seconds }) => seconds.total);
-    return {
-      ...{ way, ...found, ratio: pairedRatio(totals(found.peer), totals(found.here)) },
-      lossDifference: relativeDifference(found.here[0]!.firstLoss, found.peer[0]!.firstLoss),
-    };
+    const peers = options.evaluations.map((evaluation) => {
+      const answers = ofPeer(evaluation);
+      return { evaluation, answers, ratio: pairedRatio(totals(answers), totals(found.here)) };
+    });
+    const losses = [found.here[0]!.firstLoss, peers[0]!.answers[0]!.firstLoss] as const;
+    return { way, here: found.here, peers, lossDifference: relativeDifference(...losses) };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -72,12 +96,12 @@ export async function measureRun(setting: Setting, way: Way, options: RunOptions
 function requestOf(
   { checkpoint, threads, type, batchSize, newTokens, evaluationBatch }: Setting,
   way: Way,
-  { tasks, run, epochs }: { tasks: string; run: string; epochs: number },
+  { tasks, run, epochs, evaluations }: Pick<RunRequest, "tasks" | "run" | "epochs" | "evaluations">,
 ): RunRequest {
   const { warmupSteps, memoryFraction, targetTokens } = resolveConfig({});
   return {
     ...{ do: "run", ...checkpoint, threads, type, way, tasks, run, epochs, batchSize, newTokens },
-    ...{ evaluationBatch, learningRate, warmupSteps, memoryFraction, targetTokens },
+    ...{ evaluations, evaluationBatch, learningRate, warmupSteps, memoryFraction, targetTokens },
     // The default of T5.
     sourceTokens: 1024,
     method: methodOfPaper(),

@@ -5,7 +5,7 @@ import { perRecord, type EvaluationResult } from "./evaluation.js";
 import type { CyclesResult } from "./cycles.js";
 import type { MemoryResult, Peaks } from "./memory.js";
 import type { MethodResults } from "./method.js";
-import type { RunAnswer, Type, Way } from "./protocol.js";
+import type { RunAnswer, RunEvaluation, Type, Way } from "./protocol.js";
 import { median, pairedRatio, type Ratio } from "./ratios.js";
 import type { ProfileResult } from "./profile.js";
 import type { RunResult } from "./run.js";
@@ -161,8 +161,13 @@ export function runTable(results: readonly Measured[]): string {
   return table(head, results, (measured) => {
     const { run } = measured;
     if (run === undefined) return undefined;
-    const row = (what: string, part: (answer: RunAnswer) => number, rest: string[]): string[] => {
-      const [here, peer] = [run.here.map(part), run.peer.map(part)];
+    const row = (
+      what: string,
+      part: (answer: RunAnswer) => number,
+      answers: readonly RunAnswer[],
+      rest: string[] = ["", "", ""],
+    ): string[] => {
+      const [here, peer] = [run.here.map(part), answers.map(part)];
       return [
         `${label(measured)}, ${what}`,
         ...[here, peer].map((seconds) => median(seconds).toFixed(2)),
@@ -170,18 +175,28 @@ export function runTable(results: readonly Measured[]): string {
         ...rest,
       ];
     };
-    const none = ["", "", ""];
     const { steps, cycles } = run.here[0]!;
     const did = [String(steps), String(cycles), run.lossDifference.toExponential(1)];
+    // The other parts are the same seconds whatever the way to evaluate.
+    const { answers } = run.peers[0]!;
     return [
-      row("end to end", ({ seconds }) => seconds.total, did),
-      row("training", ({ seconds }) => seconds.training, none),
-      row("method", ({ seconds }) => seconds.method, none),
-      row("evaluation", ({ seconds }) => seconds.evaluation, none),
-      row("loading and the rest", otherSeconds, none),
+      ...run.peers.map((peer) =>
+        row(`end to end, ${evaluates[peer.evaluation]}`, ({ seconds }) => seconds.total, peer.answers, did),
+      ),
+      row("training", ({ seconds }) => seconds.training, answers),
+      row("method", ({ seconds }) => seconds.method, answers),
+      ...run.peers.map((peer) =>
+        row(`evaluation, ${evaluates[peer.evaluation]}`, ({ seconds }) => seconds.evaluation, peer.answers),
+      ),
+      row("loading and the rest", otherSeconds, answers),
     ];
   });
 }
+
+const evaluates: Record<RunEvaluation, string> = {
+  published: "peer evaluates one by one",
+  batched: "peer evaluates in batches",
+};
 
 function otherSeconds({ seconds: { total, training, method, evaluation } }: RunAnswer): number {
   return total - training - method - evaluation;
