@@ -47,7 +47,7 @@ void check_family(const std::function<std::unique_ptr<Model>(const ModelOptions&
   check_model([&] { return make(full_options()); }, batch, 1e-6);
   ModelOptions narrow = lora;
   narrow.base_type = BaseType::kBFloat16;
-  // A sum that rounds to the next bf16, and attention whose operands are rounded here only.
+  // Sums that round to the next bf16, and attention that rounds at other places.
   check_model([&] { return make(narrow); }, batch, narrow_tolerance);
 }
 
@@ -68,7 +68,7 @@ TEST("cuda models: decoders compute what they do with the CPU's kernels") {
   const auto make = [](const DecoderConfig& config) {
     return [config](const ModelOptions& options) { return small_decoder_model(config, options); };
   };
-  check_family(make(small_decoder()), decoder_lora(), decoder_batch(), 1e-3);
+  check_family(make(small_decoder()), decoder_lora(), decoder_batch(), 5e-3);
   check_model([&] { return make(biased_decoder())(full_options()); }, decoder_batch(), 1e-6);
 }
 
@@ -76,5 +76,5 @@ TEST("cuda models: encoders compute what they do with the CPU's kernels") {
   const EncoderConfig config = small_encoder(EncoderNaming::kBert);
   const ModelOptions lora = adapter_options(encoder_linear_modules(config), {"query", "value"}, 0.1);
   check_family([&](const ModelOptions& options) { return small_encoder_model(config, options); }, lora,
-               encoder_batch(), 1e-3);
+               encoder_batch(), 5e-3);
 }
