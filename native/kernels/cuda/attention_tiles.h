@@ -5,15 +5,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/cuda/grid.h"
-
-#if defined(__CUDACC__)
-#define RKIF_UNROLL _Pragma("unroll")
-#define RKIF_UNROLL_BY(n) _Pragma(RKIF_TEXT(unroll n))
-#define RKIF_TEXT(x) #x
-#else
-#define RKIF_UNROLL
-#define RKIF_UNROLL_BY(n)
-#endif
+#include "kernels/cuda/unroll.h"
 
 namespace rkif::cuda {
 

@@ -136,13 +136,10 @@ void run_block(const char* name) {
   const size_t threads = m.fibres.size();
   std::vector<size_t> order(threads);
   std::iota(order.begin(), order.end(), size_t{0});
-  // Some warps fall behind for a while, as they would on a GPU: all others go on until they have to wait for these.
-  uint64_t behind = 0;
-  for (int round = 0;; ++round) {
-    if (m.order != 0) {
-      std::shuffle(order.begin(), order.end(), m.draws);
-      if (round % 64 == 0) behind = m.draws();
-    }
+  // After a barrier some warps fall behind, as they may on a GPU: all others go on until they have to wait for these.
+  uint64_t behind = m.order != 0 ? m.draws() : 0;
+  for (;;) {
+    if (m.order != 0) std::shuffle(order.begin(), order.end(), m.draws);
     bool ran = false;
     for (size_t i : order) {
       if (m.fibres[i].state != State::kReady || (behind >> (i / 32) & 1u) != 0) continue;
@@ -156,6 +153,8 @@ void run_block(const char* name) {
     }
     const auto ended = [](const Fibre& f) { return f.state == State::kEnded; };
     if (std::all_of(m.fibres.begin(), m.fibres.end(), ended)) return;
+    const auto at_barrier = [](const Fibre& f) { return f.state == State::kAtBlockBarrier; };
+    if (m.order != 0 && std::all_of(m.fibres.begin(), m.fibres.end(), at_barrier)) behind = m.draws();
     if (!release() && !ran) {
       throw std::runtime_error(std::string("kernel ") + name + ": threads of block " + std::to_string(blockIdx.x) +
                                " wait for others that never come");
