@@ -37,8 +37,8 @@ struct AttentionShape {
   bool causal;
   int64_t key_heads = 0;  // divides heads, which share keys and values in groups; 0: as many as heads
   int64_t window = 0;     // causal: how many of the last keys a query sees, its own included; 0: all
-  // Where the CPU multiplies bf16, and on a GPU: operands of products are rounded to it (sums and the softmax stay fp32),
-  // but for a span's only query. For models whose other products are bf16.
+  // Where the CPU multiplies bf16, and on a GPU: operands of products are rounded to it (sums and the softmax stay
+  // fp32), but for a span's only query. For models whose other products are bf16.
   bool narrow = false;
 
   RKIF_HOST_DEVICE int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }

@@ -35,7 +35,7 @@ class Linear {
   at::ScalarType type() const { return prepacked_ ? prepacked_->type() : weight.scalar_type(); }
 
   // Whether the base product rounds its operands to bf16.
-  bool rounds() const { return weight.scalar_type() != at::kFloat; }
+  bool rounds() const { return type() != at::kFloat; }
   // Whether the layer can stay in bf16: its weight is, and nothing in fp32 is added to the product.
   bool narrow() const;
 

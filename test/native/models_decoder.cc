@@ -61,7 +61,8 @@ TEST("decoder: gradient checkpointing computes the same") {
   ModelOptions full;
   full.full = true;
   for (const ModelOptions& options : {decoder_lora(), full}) {
-    check_checkpointing([](const ModelOptions& o) { return small_decoder_model(small_decoder(), o); }, options, decoder_batch());
+    check_checkpointing([](const ModelOptions& o) { return small_decoder_model(small_decoder(), o); }, options,
+                        decoder_batch());
   }
 }
 

@@ -88,9 +88,8 @@ class CudaKernels final : public Kernels {
   }
   void add_residual(const MaskedMatrix& shape, const float* residual, Stored type, const void* x,
                     float* out) const override {
-    in_stored_type(type, [&]<class T>(T*) {
-      cuda::add_residual(context_(), shape, residual, static_cast<const T*>(x), out);
-    });
+    in_stored_type(
+        type, [&]<class T>(T*) { cuda::add_residual(context_(), shape, residual, static_cast<const T*>(x), out); });
   }
   void residual_gradient(const MaskedMatrix& shape, const float* g, Stored type, void* dx) const override {
     in_stored_type(type, [&]<class T>(T*) { cuda::residual_gradient(context_(), shape, g, static_cast<T*>(dx)); });

@@ -1,8 +1,7 @@
 // nvcc: -fmad=false
-#include "kernels/cuda/fuse.h"
-
 #include "kernels/adaptive_weights.h"
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/fuse.h"
 
 namespace rkif::cuda {
 namespace {

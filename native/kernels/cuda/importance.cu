@@ -1,6 +1,5 @@
 // nvcc: -fmad=false
 #include "kernels/cuda/importance.h"
-
 #include "kernels/cuda/importance_averages.h"
 
 namespace rkif::cuda {

@@ -1,5 +1,7 @@
 // What librkif_cuda.so was built with, for whoever opens it: a libtorch of another minor version, or an addon compiled
 // from other kernel headers, would not fit it.
+#include "kernels/cuda/library.h"
+
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAStream.h>
@@ -7,7 +9,6 @@
 #include <torch/version.h>
 
 #include "kernels/cuda/cuda_kernels.h"
-#include "kernels/cuda/library.h"
 
 #define RKIF_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -26,7 +27,8 @@ namespace {
 // The stream that libtorch's own operators run on, and memory from its pool: in one order, without waiting.
 Context current_context() {
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
-  // Of the first card that is asked for: others of a machine are mostly its like, and only the size of grids depends on it.
+  // Of the first card that is asked for: others of a machine are mostly its like, and only the size of grids depends on
+  // it.
   static const int multiprocessors = [&] {
     int count = 0;
     C10_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, stream.device_index()));

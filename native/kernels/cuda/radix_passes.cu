@@ -1,8 +1,7 @@
 // nvcc: -fmad=false
-#include "kernels/cuda/radix_passes.h"
-
 #include <algorithm>
 
+#include "kernels/cuda/radix_passes.h"
 #include "kernels/select.h"
 
 namespace rkif::cuda {

@@ -1,11 +1,10 @@
 // nvcc: -fmad=false
-#include "kernels/cuda/radix_select.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "kernels/cuda/radix_passes.h"
+#include "kernels/cuda/radix_select.h"
 #include "kernels/dropout.h"
 
 namespace rkif::cuda {

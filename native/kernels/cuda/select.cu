@@ -1,12 +1,11 @@
 // nvcc: -fmad=false
-#include "kernels/cuda/select.h"
-
 #include <algorithm>
 #include <limits>
 
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/radix_select.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/cuda/select.h"
 
 namespace rkif::cuda {
 namespace {

@@ -1,9 +1,8 @@
 // nvcc: -fmad=false
-#include "kernels/cuda/vector_ops.h"
-
 #include <cmath>
 
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/vector_ops.h"
 
 namespace rkif::cuda {
 namespace {

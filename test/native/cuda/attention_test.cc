@@ -77,10 +77,13 @@ Result run(const Problem& p, const Inputs& in, bool gpu, bool backward) {
   float* out = r.out.data() + shift;
   const cuda::Context context = cuda_context();
   const DeviceSpans spans{p.spans, p.spans.data()};
+  // The CPU as the reference multiplies in fp32: where it rounded too, it would round at other places.
+  AttentionShape exact = p.shape;
+  exact.narrow = false;
   if (gpu) {
     cuda::attention_forward(context, p.shape, spans, bias, dropout, q, k, v, out, r.log_sum_exp.data(), rows, prefix);
   } else {
-    attention_forward(p.shape, p.spans, bias, dropout, q, k, v, out, r.log_sum_exp.data(), rows, prefix);
+    attention_forward(exact, p.spans, bias, dropout, q, k, v, out, r.log_sum_exp.data(), rows, prefix);
   }
   if (!backward) return r;
   r.grad_q.assign(in.q.size(), 0.5f);
@@ -94,7 +97,7 @@ Result run(const Problem& p, const Inputs& in, bool gpu, bool backward) {
     cuda::attention_backward(context, p.shape, spans, bias, dropout, q, k, v, out, r.log_sum_exp.data(), rows, grad_out,
                              grad_q, grad_k, grad_v, grad_bias);
   } else {
-    attention_backward(p.shape, p.spans, bias, dropout, q, k, v, out, r.log_sum_exp.data(), rows, grad_out, grad_q,
+    attention_backward(exact, p.spans, bias, dropout, q, k, v, out, r.log_sum_exp.data(), rows, grad_out, grad_q,
                        grad_k, grad_v, grad_bias);
   }
   return r;

@@ -1,5 +1,5 @@
-// Whole models with the GPU's kernels on an emulated grid: the same losses and gradients as with the CPU's kernels, which
-// are checked against transformers.
+// Whole models with the GPU's kernels on an emulated grid: the same losses and gradients as with the CPU's kernels,
+// which are checked against transformers.
 #include <functional>
 #include <memory>
 
@@ -75,6 +75,6 @@ TEST("cuda models: decoders compute what they do with the CPU's kernels") {
 TEST("cuda models: encoders compute what they do with the CPU's kernels") {
   const EncoderConfig config = small_encoder(EncoderNaming::kBert);
   const ModelOptions lora = adapter_options(encoder_linear_modules(config), {"query", "value"}, 0.1);
-  check_family([&](const ModelOptions& options) { return small_encoder_model(config, options); }, lora,
-               encoder_batch(), 5e-3);
+  check_family([&](const ModelOptions& options) { return small_encoder_model(config, options); }, lora, encoder_batch(),
+               5e-3);
 }
