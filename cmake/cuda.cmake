@@ -39,8 +39,9 @@ foreach(architecture ${RKIF_CUDA_ARCHITECTURES})
 endforeach()
 list(GET RKIF_CUDA_ARCHITECTURES -1 newest)
 list(APPEND generate -gencode arch=compute_${newest},code=compute_${newest})
-# -lineinfo costs nothing at run time and lets a profiler name the lines.
-set(RKIF_NVCC_FLAGS -ccbin ${CMAKE_CXX_COMPILER} -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr ${generate}
+# -lineinfo costs nothing at run time and lets a profiler name the lines; compressed for size, the library takes a fifth (it is unpacked once,
+# when it is loaded).
+set(RKIF_NVCC_FLAGS -ccbin ${CMAKE_CXX_COMPILER} -std=c++20 -O3 -lineinfo --compress-mode=size --expt-relaxed-constexpr ${generate}
   -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-ffp-contract=off
   -I${CMAKE_CURRENT_SOURCE_DIR}/native -isystem ${RKIF_LIBTORCH}/include -isystem ${RKIF_LIBTORCH}/include/torch/csrc/api/include)
 

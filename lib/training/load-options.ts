@@ -4,7 +4,10 @@ import type { LearnerOptions } from "./options.js";
 
 /** What a model is loaded with, but for what trains. */
 export function loadOptions(
-  config: Pick<LearnerOptions, "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads" | "device"> &
+  config: Pick<
+    LearnerOptions,
+    "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads" | "device"
+  > &
     Partial<Pick<LearnerOptions, "gradientCheckpointing">>,
 ): Omit<LoadModelOptions, "trainable"> {
   const { model, baseType, copyWeights, adapter, memory, threads, device, gradientCheckpointing } = config;

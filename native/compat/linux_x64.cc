@@ -40,15 +40,19 @@ double rkif_pow(double x, double y) { return rkif_old_pow(x, y); }
 // libdl became part of libc in 2.34.
 void* rkif_old_dlopen(const char*, int);
 int rkif_old_dlclose(void*);
+void* rkif_old_dlsym(void*, const char*);
 char* rkif_old_dlerror();
 RKIF_OLD(rkif_old_dlopen, dlopen);
 RKIF_OLD(rkif_old_dlclose, dlclose);
+RKIF_OLD(rkif_old_dlsym, dlsym);
 RKIF_OLD(rkif_old_dlerror, dlerror);
 void* rkif_dlopen(const char* path, int flags) RKIF_DEFINES("dlopen");
 int rkif_dlclose(void* handle) RKIF_DEFINES("dlclose");
+void* rkif_dlsym(void* handle, const char* name) RKIF_DEFINES("dlsym");
 char* rkif_dlerror() RKIF_DEFINES("dlerror");
 void* rkif_dlopen(const char* path, int flags) { return rkif_old_dlopen(path, flags); }
 int rkif_dlclose(void* handle) { return rkif_old_dlclose(handle); }
+void* rkif_dlsym(void* handle, const char* name) { return rkif_old_dlsym(handle, name); }
 char* rkif_dlerror() { return rkif_old_dlerror(); }
 
 // Until 2.33 these were macros around functions of other names. On x86-64 glibc's `struct stat` is the kernel's.
