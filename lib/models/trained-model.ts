@@ -87,8 +87,11 @@ export function modelFolder(model: string): string {
  * INVALID_ARGUMENT where a target module or pattern does not fit the model.
  */
 export async function loadModel(options: LoadModelOptions): Promise<TrainedModel> {
+  // Before the addon is used for anything: with a GPU it may be another libtorch that has to be loaded.
+  const { device, reason } = await openDevice(options.device ?? "cpu");
   const folder = modelFolder(options.model);
   const { files, skip, warnings } = await readCheckpoint(folder);
+  if (reason !== undefined) warnings.push(reason);
   const config = await readModelConfig(folder, files);
   const tokenizer = await Tokenizer.open(folder, { cache: options.tokenCache });
   const { vocabSize } = config.config;
@@ -109,8 +112,6 @@ export async function loadModel(options: LoadModelOptions): Promise<TrainedModel
   const baseType = options.baseType ?? "float32";
   const full = options.trainable.kind === "full";
   if (options.memory !== undefined) checkMemory(config, { folder, baseType, limit: options.memory, full });
-  const { device, reason } = await openDevice(options.device ?? "cpu");
-  if (reason !== undefined) warnings.push(reason);
   const { trainable, modules, warnings: ofAdapter } = await resolveTrainable(options, config);
   await setThreadsFor(config, options.threads ?? null);
   const model = await loadAddon().loadModel({

@@ -9,6 +9,7 @@ import {
   type LoadModelOptions,
   saveTrained,
 } from "../../lib/models/trained-model.js";
+import { inspectCuda } from "../../lib/native/cuda.js";
 import { failure, withFolder } from "./tiny-safetensors.js";
 
 const lora = {
@@ -46,6 +47,25 @@ async function variant(folder: string, files: Record<string, object>): Promise<s
 }
 
 describe("models/trained-model", () => {
+  describe("without a GPU", () => {
+    before(function () {
+      if (inspectCuda().problems.length === 0) this.skip();
+    });
+
+    it('refuses "cuda" with what is missing, and no model is left behind', async () => {
+      const error = await failure(() => loadModel({ model: "embedded", trainable: none, device: "cuda" }));
+      expect(error).to.have.property("code", "CUDA_UNAVAILABLE");
+      expect((error as Error).message).to.match(/^no GPU can be used: .*\nPossible solutions:/s);
+    });
+
+    it('takes the CPU with "auto", and says so', async () => {
+      await withModel({ device: "auto" }, ({ warnings }) => {
+        expect(warnings.filter((line) => line.startsWith("device auto: the CPU, since "))).to.have.length(1);
+      });
+      await withModel({}, ({ warnings }) => expect(warnings.join()).not.to.include("device"));
+    });
+  });
+
   it("puts an adapter on the family's queries and values where no target is named", async () => {
     await withModel(
       { trainable: { ...lora, targetModules: null } },
