@@ -147,9 +147,9 @@ Napi::Value quantiles(const Napi::CallbackInfo& info) {
           [=] {
             const at::Tensor room = room_beside<double>(values->tensor, static_cast<int64_t>(at.size()));
             values->kernels().quantiles(values->length, values->data(), at, values_in<double>(room));
-            std::vector<double> result;
-            for (size_t i = 0; i < at.size(); ++i) result.push_back(read_value<double>(room, static_cast<int64_t>(i)));
-            return result;
+            const at::Tensor here = room.cpu();
+            const double* found = values_in<double>(here);
+            return std::vector<double>(found, found + at.size());
           },
           [](Napi::Env env, const std::vector<double>& result) -> Napi::Value {
             auto array = Napi::Float64Array::New(env, result.size());

@@ -7,19 +7,10 @@
 #include "kernels/mask_rows.h"
 #include "kernels/residual.h"
 #include "kernels/rotate.h"
+#include "kernels/stored_type.h"
 
 namespace rkif {
 namespace {
-
-// Calls pass(pointer of the stored type) for a type known at run time.
-template <class Pass>
-void in_stored_type(Stored type, const Pass& pass) {
-  if (type == Stored::kBfloat16) {
-    pass(static_cast<Bfloat16*>(nullptr));
-  } else {
-    pass(static_cast<float*>(nullptr));
-  }
-}
 
 bool any_nan(const FusionMask& mask) {
   return std::any_of(mask.thresholds, mask.thresholds + mask.threshold_count, [](float t) { return std::isnan(t); });

@@ -8,6 +8,8 @@
 #include <functional>
 #include <limits>
 #include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace rkif::test {
@@ -40,6 +42,18 @@ inline std::vector<float> scores(int64_t n, uint32_t seed) {
   const std::vector<float> powers = normal(n, seed + 1000, 8);
   for (int64_t i = 0; i < n; ++i) values[i] = std::abs(values[i]) * std::exp2(powers[i]);
   return values;
+}
+
+// Values with a word for what is special about them.
+struct Named {
+  std::string name;
+  std::vector<float> values;
+};
+
+template <typename Map>
+Named mapped(std::string name, std::vector<float> values, Map map) {
+  for (float& value : values) value = map(value);
+  return {std::move(name), std::move(values)};
 }
 
 inline std::vector<uint8_t> bits(int64_t n, uint32_t seed) {

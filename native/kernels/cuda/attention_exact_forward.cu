@@ -7,18 +7,8 @@ namespace {
 
 using namespace exact;
 
-// Over the 16 threads that share rows.
-__device__ inline float row_max(float x) {
-  for (int offset = 8; offset > 0; offset /= 2) {
-    const float other = __shfl_xor_sync(kAllLanes, x, offset);
-    x = other > x ? other : x;
-  }
-  return x;
-}
-__device__ inline float row_sum(float x) {
-  for (int offset = 8; offset > 0; offset /= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
-  return x;
-}
+// Neighbours that share rows.
+constexpr int kRowLanes = 16;
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) forward(AttentionProblem problem, ForwardValues values) {
@@ -70,7 +60,7 @@ __global__ void __launch_bounds__(kThreads, 2) forward(AttentionProblem problem,
         scores[r][c] = tile.sees(row, column) ? score : -INFINITY;
         top = scores[r][c] > top ? scores[r][c] : top;
       }
-      top = row_max(top);
+      top = warp_max<kRowLanes>(top);
       // No key seen yet: any reference will do, but infinity.
       const float reference = top == -INFINITY ? 0.0f : top;
       const float shrink = exponential(largest[r] - reference);
@@ -94,7 +84,7 @@ __global__ void __launch_bounds__(kThreads, 2) forward(AttentionProblem problem,
   float inverse[T::kOwn];
   RKIF_UNROLL for (int r = 0; r < T::kOwn; ++r) {
     const int row = thread_y() * T::kOwn + r;
-    sum[r] = row_sum(sum[r]);
+    sum[r] = warp_sum<kRowLanes>(sum[r]);
     inverse[r] = problem.keep_scale / sum[r];
     if (values.log_sum_exp != nullptr && thread_x() == 0 && row < queries) {
       values.log_sum_exp[head * problem.query_rows + query_row + row] = largest[r] + logf(sum[r]);

@@ -31,18 +31,8 @@ struct PackedForward {
   float* log_sum_exp;
 };
 
-// Over the four lanes that share rows.
-__device__ inline float row_max(float x) {
-  for (int offset = 2; offset > 0; offset /= 2) {
-    const float other = __shfl_xor_sync(kAllLanes, x, offset);
-    x = other > x ? other : x;
-  }
-  return x;
-}
-__device__ inline float row_sum(float x) {
-  for (int offset = 2; offset > 0; offset /= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
-  return x;
-}
+// Neighbours that share rows.
+constexpr int kRowLanes = 4;
 
 // The softmax of the two rows of a lane, kept up as tiles of keys come.
 template <int kSize>
@@ -74,7 +64,7 @@ __device__ void weigh(const AttentionProblem& problem, const ScoreTile& tile, co
     RKIF_UNROLL for (int i = 0; i < 4; ++i) top[i / 2] = scores[n][i] > top[i / 2] ? scores[n][i] : top[i / 2];
   }
   RKIF_UNROLL for (int r = 0; r < 2; ++r) {
-    top[r] = row_max(top[r]);
+    top[r] = warp_max<kRowLanes>(top[r]);
     // No key seen yet: any reference will do, but infinity.
     const float reference = top[r] == -INFINITY ? 0.0f : top[r];
     const float shrink = __expf(running.largest[r] - reference);
@@ -141,7 +131,7 @@ __global__ void __launch_bounds__(kThreads) forward(AttentionProblem problem, Pa
   }
   float inverse[2];
   RKIF_UNROLL for (int r = 0; r < 2; ++r) {
-    const float sum = row_sum(running.sum[r]);
+    const float sum = warp_sum<kRowLanes>(running.sum[r]);
     inverse[r] = problem.keep_scale / sum;
     const int row = row_of(2 * r);
     if (values.log_sum_exp != nullptr && lane() % 4 == 0 && row < queries) {

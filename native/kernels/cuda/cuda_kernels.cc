@@ -13,19 +13,10 @@
 #include "kernels/cuda/rotate.h"
 #include "kernels/cuda/select.h"
 #include "kernels/cuda/vector_ops.h"
+#include "kernels/stored_type.h"
 
 namespace rkif::cuda {
 namespace {
-
-// Calls pass(pointer of the stored type) for a type known at run time.
-template <class Pass>
-void in_stored_type(Stored type, const Pass& pass) {
-  if (type == Stored::kBfloat16) {
-    pass(static_cast<Bfloat16*>(nullptr));
-  } else {
-    pass(static_cast<float*>(nullptr));
-  }
-}
 
 class CudaKernels final : public Kernels {
  public:

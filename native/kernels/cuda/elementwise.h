@@ -7,13 +7,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/grid.h"
-
-// Before a loop over an array that is to stay in registers.
-#if defined(__CUDACC__)
-#define RKIF_UNROLL _Pragma("unroll")
-#else
-#define RKIF_UNROLL
-#endif
+#include "kernels/cuda/unroll.h"
 
 namespace rkif::cuda {
 

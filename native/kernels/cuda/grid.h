@@ -78,16 +78,16 @@ inline unsigned grid_for(const Context& context, int64_t count, int64_t per_bloc
 __device__ inline int64_t grid_index() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ inline int64_t grid_size() { return int64_t{gridDim.x} * blockDim.x; }
 
-// Sum over a warp, in the same order in every run; all lanes get it.
-template <class T>
+// Sum over a warp, or over each of its groups of kLanes neighbours, in the same order in every run; all of them get it.
+template <int kLanes = kWarp, class T>
 __device__ inline T warp_sum(T value) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(kAllLanes, value, offset);
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(kAllLanes, value, offset);
   return value;
 }
 
-template <class T>
+template <int kLanes = kWarp, class T>
 __device__ inline T warp_max(T value) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
     const T other = __shfl_xor_sync(kAllLanes, value, offset);
     value = other > value ? other : value;
   }

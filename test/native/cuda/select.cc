@@ -14,17 +14,6 @@ using namespace rkif::test;
 
 namespace {
 
-struct Named {
-  std::string name;
-  std::vector<float> values;
-};
-
-template <typename Map>
-Named mapped(std::string name, std::vector<float> values, Map map) {
-  for (float& value : values) value = map(value);
-  return {std::move(name), std::move(values)};
-}
-
 std::vector<Named> inputs(int64_t n) {
   std::vector<Named> all;
   all.push_back({"normal", normal(n, 1)});
