@@ -38,7 +38,7 @@
         ]
       },
       "libraries": ["-L<(libtorch)/lib", "-ltorch_cpu", "-lc10"],
-      "ldflags": ["-Wl,--as-needed", "-Wl,--allow-shlib-undefined", "-Wl,-z,now"],
+      "ldflags": ["-Wl,--as-needed", "-Wl,--allow-shlib-undefined", "-Wl,-z,now", "-Wl,-z,nodelete"],
       "actions": [
         {
           "action_name": "rkif_info",

@@ -5,6 +5,8 @@
 #include <napi.h>
 #include <torch/version.h>
 
+#include <mutex>
+
 #include "addon/abort_flag.h"
 #include "addon/cuda.h"
 #include "addon/environment.h"
@@ -15,6 +17,7 @@
 #include "addon/profile.h"
 #include "addon/safetensors_file.h"
 #include "addon/vector.h"
+#include "memory/cpu_allocator.h"
 
 namespace rkif::addon {
 
@@ -48,6 +51,8 @@ Napi::Object build_info(Napi::Env env) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  static std::once_flag pooled;
+  std::call_once(pooled, pool_cpu_memory);
   Environment::create(env);
   Napi::Object process = env.Global().Get("process").As<Napi::Object>();
   auto quit = Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::of(info.Env()).quit(); });

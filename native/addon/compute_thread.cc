@@ -1,8 +1,16 @@
 #include "addon/compute_thread.h"
 
+#include <chrono>
 #include <utility>
 
+#include "memory/cpu_allocator.h"
+
 namespace rkif::addon {
+
+namespace {
+// After so long without a job the memory goes back to the system: longer than the pauses within a run.
+constexpr std::chrono::seconds kIdle{2};
+}  // namespace
 
 ComputeThread& ComputeThread::instance() {
   // Never destroyed: worker threads may still unload while static destructors run.
@@ -49,8 +57,14 @@ void ComputeThread::enqueue(const void* owner, std::function<void()> job) {
 void ComputeThread::loop(int64_t number) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [&] { return current_ != number || !queue_.empty(); });
-    if (current_ != number) return;
+    const auto called = [&] { return current_ != number || !queue_.empty(); };
+    if (!wake_.wait_for(lock, kIdle, called)) {
+      lock.unlock();
+      trim_cpu_memory();
+      lock.lock();
+      wake_.wait(lock, called);
+    }
+    if (current_ != number) break;
     Job job = std::move(queue_.front());
     queue_.pop_front();
     running_for_ = job.owner;
@@ -61,6 +75,8 @@ void ComputeThread::loop(int64_t number) {
     running_for_ = nullptr;
     idle_.notify_all();
   }
+  lock.unlock();
+  trim_cpu_memory();
 }
 
 }  // namespace rkif::addon
