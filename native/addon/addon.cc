@@ -5,8 +5,6 @@
 #include <napi.h>
 #include <torch/version.h>
 
-#include <mutex>
-
 #include "addon/abort_flag.h"
 #include "addon/cuda.h"
 #include "addon/environment.h"
@@ -51,8 +49,9 @@ Napi::Object build_info(Napi::Env env) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
-  static std::once_flag pooled;
-  std::call_once(pooled, pool_cpu_memory);
+  // Once in a process. std::call_once needs a newer glibc than the package asks for.
+  static const bool pooled = (pool_cpu_memory(), true);
+  static_cast<void>(pooled);
   Environment::create(env);
   Napi::Object process = env.Global().Get("process").As<Napi::Object>();
   auto quit = Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::of(info.Env()).quit(); });

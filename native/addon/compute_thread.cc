@@ -58,7 +58,8 @@ void ComputeThread::loop(int64_t number) {
   std::unique_lock lock(mutex_);
   for (;;) {
     const auto called = [&] { return current_ != number || !queue_.empty(); };
-    if (!wake_.wait_for(lock, kIdle, called)) {
+    // By the system's clock: to wait by the steady one needs a newer glibc than the package asks for.
+    if (!wake_.wait_until(lock, std::chrono::system_clock::now() + kIdle, called)) {
       lock.unlock();
       trim_cpu_memory();
       lock.lock();

@@ -21,6 +21,8 @@ Problem describe(std::exception_ptr error) {
     return {"CHECKPOINT_MISMATCH", e.what()};
   } catch (const NotFinite& e) {
     return {"NON_FINITE", e.what()};
+  } catch (const c10::OutOfMemoryError& e) {
+    return {"OUT_OF_MEMORY", e.what_without_backtrace()};  // a GPU's
   } catch (const c10::Error& e) {
     std::string message = e.what_without_backtrace();
     // libtorch's CPU allocator has no exception type of its own; its wording depends on the platform.

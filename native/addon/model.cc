@@ -211,7 +211,7 @@ Napi::Value ModelHandle::embed(const Napi::CallbackInfo& info) {
   AbortFlag abort = AbortHandle::optional(given["abort"]);
   Environment& environment = Environment::of(info.Env());
   return environment.promise(
-      info.Env(), [=] { return self->model->embed(texts->ids, texts->lengths, abort).contiguous(); },
+      info.Env(), [=] { return self->model->embed(texts->ids, texts->lengths, abort).cpu().contiguous(); },
       [](Napi::Env env, const at::Tensor& vectors) -> Napi::Value {
         auto array = Napi::Float32Array::New(env, vectors.numel());
         copy_to(array.Data(), vectors);

@@ -1,6 +1,6 @@
-// Memory for large blocks that is kept when a block is given back and handed out again. malloc() maps large blocks afresh
-// at every call and returns them to the system, which then fills every page with zeros again: of a training step on two
-// cores that was up to a tenth, of an evaluation a fifth.
+// Memory for large blocks that is kept when a block is given back and handed out again. malloc() maps large blocks
+// afresh at every call and returns them to the system, which then fills every page with zeros again: of a training step
+// on two cores that was up to a tenth, of an evaluation a fifth.
 #pragma once
 #include <cstddef>
 #include <map>

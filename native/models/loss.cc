@@ -72,8 +72,9 @@ std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<in
   return losses_of(found);
 }
 
-std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
-                                                double scale) {
+// Puts the gradient in the place of the logits and gives the labels' log probabilities, which nobody has waited for.
+static std::vector<at::Tensor> gradient_in_place(const at::Tensor& logits, const std::vector<int32_t>& labels,
+                                                 double scale) {
   TORCH_CHECK(logits.size(0) == static_cast<int64_t>(labels.size()), "loss: ", logits.size(0), " rows for ",
               labels.size(), " labels");
   std::vector<at::Tensor> found;
@@ -87,13 +88,20 @@ std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const 
     chunk.scatter_add_(1, label, less.expand({chunk.size(0), 1}));
     chunk.mul_(scale);
   });
-  return losses_of(found);
+  return found;
+}
+
+std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
+                                                double scale) {
+  return losses_of(gradient_in_place(logits, labels, scale));
 }
 
 LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels, double scale) {
   at::Tensor gradient = logits.detach();
-  const std::vector<double> found = cross_entropy_into_gradient(gradient, labels, scale);
+  const std::vector<at::Tensor> log_p = gradient_in_place(gradient, labels, scale);
   if (logits.requires_grad()) torch::autograd::backward({logits}, {gradient});
+  // Read last: a GPU has the backward pass to do while the host waits for the forward pass's result.
+  const std::vector<double> found = losses_of(log_p);
   return {std::accumulate(found.begin(), found.end(), 0.0), static_cast<int64_t>(labels.size())};
 }
 

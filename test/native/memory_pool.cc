@@ -1,5 +1,3 @@
-#include "memory/pool.h"
-
 #include <ATen/ops/empty.h>
 #include <ATen/ops/fill.h>
 #include <ATen/ops/sum.h>
@@ -14,6 +12,7 @@
 
 #include "check.h"
 #include "memory/cpu_allocator.h"
+#include "memory/pool.h"
 
 using namespace rkif;
 
@@ -167,5 +166,6 @@ TEST("memory pool: libtorch's tensors are in it, and one that is too large says 
   } catch (const c10::Error& error) {
     message = error.what_without_backtrace();
   }
-  CHECK(message.find("can't allocate memory") != std::string::npos || message.find("not enough memory") != std::string::npos);
+  CHECK(message.find("can't allocate memory") != std::string::npos ||
+        message.find("not enough memory") != std::string::npos);
 }
