@@ -49,9 +49,7 @@ Napi::Object build_info(Napi::Env env) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
-  // Once in a process. std::call_once needs a newer glibc than the package asks for.
-  static const bool pooled = (pool_cpu_memory(), true);
-  static_cast<void>(pooled);
+  pool_cpu_memory();
   Environment::create(env);
   Napi::Object process = env.Global().Get("process").As<Napi::Object>();
   auto quit = Napi::Function::New(env, [](const Napi::CallbackInfo& info) { Environment::of(info.Env()).quit(); });

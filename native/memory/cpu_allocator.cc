@@ -19,13 +19,11 @@ MemoryPool& pool() {
 
 class PooledAllocator final : public c10::Allocator {
  public:
-  explicit PooledAllocator(c10::Allocator& other) : other_(other) {}
-
   c10::DataPtr allocate(std::size_t bytes) override {
     if (bytes >= kLeast)
       if (void* block = pool().take(bytes)) return {block, block, &give_back, c10::DeviceType::CPU};
-    // Where the pool can have no more, the other says so.
-    void* block = other_.raw_allocate(bytes);
+    // Where the pool can have no more, libtorch's own says so.
+    void* block = c10::GetDefaultCPUAllocator()->raw_allocate(bytes);
     return {block, block, &give_back, c10::DeviceType::CPU};
   }
 
@@ -37,16 +35,19 @@ class PooledAllocator final : public c10::Allocator {
   static void give_back(void* block) {
     if (block != nullptr && !pool().give(block)) c10::GetDefaultCPUAllocator()->raw_deallocate(block);
   }
-
-  c10::Allocator& other_;
 };
 
 }  // namespace
 
 void pool_cpu_memory() {
-  // Lives as long as the process: libtorch keeps the address.
-  static PooledAllocator* const allocator = new PooledAllocator(*c10::GetDefaultCPUAllocator());
-  c10::SetCPUAllocator(allocator);
+  // Lives as long as the process: libtorch keeps the address. Set by the first call only (std::call_once needs a newer
+  // glibc than the package asks for).
+  static const PooledAllocator* const allocator = [] {
+    auto* made = new PooledAllocator;
+    c10::SetCPUAllocator(made);
+    return made;
+  }();
+  static_cast<void>(allocator);
 }
 
 void trim_cpu_memory() { pool().trim(); }

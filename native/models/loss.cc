@@ -36,7 +36,8 @@ void for_chunks(const at::Tensor& logits, const Visit& visit) {
   }
 }
 
-// Log probabilities that a device computed, as losses: waits for it.
+}  // namespace
+
 std::vector<double> losses_of(const std::vector<at::Tensor>& log_p) {
   if (log_p.empty()) return {};
   at::Tensor here = at::cat(log_p).cpu();
@@ -45,8 +46,6 @@ std::vector<double> losses_of(const std::vector<at::Tensor>& log_p) {
   for (size_t i = 0; i < losses.size(); ++i) losses[i] = -double{values[i]};
   return losses;
 }
-
-}  // namespace
 
 std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels) {
   std::vector<int32_t> rows(logits.size(0));
@@ -72,9 +71,8 @@ std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<in
   return losses_of(found);
 }
 
-// Puts the gradient in the place of the logits and gives the labels' log probabilities, which nobody has waited for.
-static std::vector<at::Tensor> gradient_in_place(const at::Tensor& logits, const std::vector<int32_t>& labels,
-                                                 double scale) {
+std::vector<at::Tensor> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
+                                                    double scale) {
   TORCH_CHECK(logits.size(0) == static_cast<int64_t>(labels.size()), "loss: ", logits.size(0), " rows for ",
               labels.size(), " labels");
   std::vector<at::Tensor> found;
@@ -91,14 +89,9 @@ static std::vector<at::Tensor> gradient_in_place(const at::Tensor& logits, const
   return found;
 }
 
-std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
-                                                double scale) {
-  return losses_of(gradient_in_place(logits, labels, scale));
-}
-
 LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels, double scale) {
   at::Tensor gradient = logits.detach();
-  const std::vector<at::Tensor> log_p = gradient_in_place(gradient, labels, scale);
+  const std::vector<at::Tensor> log_p = cross_entropy_into_gradient(gradient, labels, scale);
   if (logits.requires_grad()) torch::autograd::backward({logits}, {gradient});
   // Read last: a GPU has the backward pass to do while the host waits for the forward pass's result.
   const std::vector<double> found = losses_of(log_p);

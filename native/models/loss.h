@@ -16,10 +16,14 @@ std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<in
 std::vector<double> cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& rows,
                                   const std::vector<int32_t>& labels);
 
-// The first, and `logits` becomes the gradient of scale * (sum of the losses): scale *
-// (softmax - one-hot). In place and a few rows at a time, as this matrix is the largest activation of a small model.
-std::vector<double> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
-                                                double scale);
+// The losses of labels whose log probabilities a device computes: waits for it.
+std::vector<double> losses_of(const std::vector<at::Tensor>& log_probabilities);
+
+// The labels' log probabilities, a tensor every few rows, for losses_of(); and `logits` becomes the gradient of scale *
+// (sum of the losses): scale * (softmax - one-hot). In place and a few rows at a time, as this matrix is the largest
+// activation of a small model.
+std::vector<at::Tensor> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
+                                                    double scale);
 
 // The sum of the losses; the gradient of scale * that sum goes back through the graph that made `logits`, which must be
 // the output of an operation that does not keep it: the gradient takes its place.
