@@ -161,8 +161,11 @@ export interface Run {
   /** Mean loss of a batch at the parameters as they are: no dropout, no gradient. */
   lossOf(batch: readonly TrainingRecord[]): Promise<number>;
 
-  /** One optimizer step. The only point where a run is saved or stopped: before anything of the step is done. */
-  step(request: StepRequest): Promise<StepResult>;
+  /**
+   * One optimizer step. The only point where a run is saved or stopped: before anything of the step is done. On a GPU it is under way when
+   * the promise resolves: what it came to is logged later, at the latest with the cycle.
+   */
+  step(request: StepRequest): Promise<void>;
   /** Reports a finished cycle. */
   cycle(report: CycleReport): Promise<void>;
 }

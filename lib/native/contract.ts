@@ -107,8 +107,32 @@ export interface StepReport {
   gradNorm: number;
   /** Count of NaN or infinite gradients. */
   nonFinite: number;
-  /** False where the gradient was not finite: then nothing was changed. */
+  /** False where the gradient was not finite, or a loss added to the same {@link StepSlot}: then nothing was changed. */
   applied: boolean;
+}
+
+/** One step's place in {@link StepReports}. */
+export interface StepSlot {
+  reports: StepReports;
+  /** From 0 to below the capacity. */
+  index: number;
+}
+
+/** A step's report as it is taken. */
+export interface TakenStep extends StepReport {
+  /** Sum of the losses added to the slot. */
+  lossSum: number;
+  /** Updates of the step's optimizer so far, this one included where it was applied. */
+  updates: number;
+}
+
+/** What steps found out, where the model is: until it is taken, nobody waits for the device. */
+export interface StepReports extends Disposable {
+  readonly capacity: number;
+  /** Where they are: "cpu", or a GPU such as "cuda:0". */
+  readonly device: string;
+  /** The first `count` reports, once the device has them. All slots are then as new. */
+  take(count: number): Promise<TakenStep[]>;
 }
 
 export interface SelectOptions {
@@ -357,6 +381,8 @@ export interface AccumulateOptions {
    * without `scale`, is added. Its length is that of all rows. LoRA only.
    */
   outputSums?: Vector;
+  /** Where the losses are added, instead of being read: nothing then waits for the device. */
+  into?: StepSlot;
   abort?: AbortFlag;
 }
 
@@ -425,6 +451,10 @@ export interface Model extends Disposable {
   readonly parameters: Vector;
   readonly gradients: Vector;
   /** Adds d(lossScale * lossSum / divisor) / d(parameters) to `gradients`. */
+  accumulate(
+    batch: PackedBatch,
+    options: AccumulateOptions & { into: StepSlot },
+  ): Promise<Pick<LossReport, "labelTokens">>;
   accumulate(batch: PackedBatch, options: AccumulateOptions): Promise<LossReport>;
   /** Per record: sum of the cross entropies over its label tokens. No dropout, no gradients. */
   loss(batch: PackedBatch, abort?: AbortFlag): Promise<Float64Array>;
@@ -561,6 +591,8 @@ export interface Addon {
   maskRows(values: Vector, sums: Vector, tensors: readonly TensorLayout[], at: number): void;
   /** A mask from given bytes (0 or 1), without thresholds, on the device of `like` (absent: in the CPU's memory). */
   createMask(bits: Uint8Array, like?: Vector): Mask;
+  /** Empty reports of so many steps, on the device of `like` (absent: in the CPU's memory). */
+  createStepReports(capacity: number, like?: Vector): StepReports;
   fuse(vectors: FusionVectors, masks: { in: Mask; out: Mask }, table: FusionTable): Promise<FusionReport>;
   /**
    * Weights softmax over {in, out} of the min-max normalised scores at temperature `temperature`. Where `weights` is given, they are
@@ -574,6 +606,11 @@ export interface Addon {
   ): Promise<{ fused: boolean }>;
   /** Norm, clip, AdamW and, where asked, importance. Nothing changes where a gradient is not finite. */
   adamwStep(vectors: AdamWVectors, options: AdamWOptions): Promise<StepReport>;
+  /**
+   * The same without waiting for the device: the report goes into a slot, whose losses also decide whether the update is applied. `after`
+   * is the slot of this optimizer's last step where that has not been taken yet: the update's number follows from it instead of `update`.
+   */
+  adamwStep(vectors: AdamWVectors, options: AdamWOptions & { into: StepSlot & { after?: number } }): void;
 
   /** Paths of the linear layers an adapter can be put on, in the order of the Hugging Face state dict; the head is none of them. */
   linearModules(model: ModelFamily): string[];

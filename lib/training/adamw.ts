@@ -1,12 +1,13 @@
 import type { Optimizer, StepRequest } from "../methods/run.js";
 import { adamwStep } from "../models/kernels.js";
-import type { Model, StepReport, Vector } from "../native/contract.js";
+import type { Model, StepSlot, Vector } from "../native/contract.js";
 import type { LearnerOptions } from "./options.js";
 
 export interface AdamWUpdate extends Pick<StepRequest, "learningRate" | "importance"> {
-  /** Number of this update, from 1, for the bias correction. */
+  /** Number of this update, from 1, for the bias correction, unless `into` says after which step it is counted. */
   number: number;
   options: Pick<LearnerOptions, "weightDecay" | "maxGradNorm">;
+  into: StepSlot & { after?: number };
 }
 
 /** AdamW with moments of its own. */
@@ -17,12 +18,12 @@ export class AdamW implements Optimizer {
     readonly v: Vector,
   ) {}
 
-  /** Updates parameters from gradients, and in the same pass the averages of importance. */
+  /** Updates parameters from gradients, and in the same pass the averages of importance, unless loss or gradient are not finite. */
   update(
     { parameters, gradients }: Pick<Model, "parameters" | "gradients">,
-    { number, learningRate, importance, options }: AdamWUpdate,
-  ): Promise<StepReport> {
-    return adamwStep(
+    { number, learningRate, importance, options, into }: AdamWUpdate,
+  ): void {
+    adamwStep(
       { parameters, gradients, m: this.m, v: this.v },
       {
         learningRate,
@@ -32,6 +33,7 @@ export class AdamW implements Optimizer {
         epsilon: 1e-8,
         weightDecay: options.weightDecay,
         maxGradNorm: options.maxGradNorm,
+        into,
         ...(importance ? { importance: averagesOf(importance) } : {}),
       },
     );

@@ -1,6 +1,14 @@
 import { countLabelTokens, pack, splitIntoMicroBatches } from "../data/pack.js";
 import type { TrainingRecord } from "../methods/run.js";
-import type { AbortFlag, DropoutCounters, Model, PackedBatch, Vector } from "../native/contract.js";
+import type {
+  AbortFlag,
+  AccumulateOptions,
+  DropoutCounters,
+  Model,
+  PackedBatch,
+  StepSlot,
+  Vector,
+} from "../native/contract.js";
 
 export interface BatchLossOptions {
   /** Records that the model gets at once; null: a whole batch. The results are the same up to rounding. */
@@ -43,24 +51,37 @@ export class BatchLoss {
   }
 
   /** Its gradient replaces what the model's `gradients` held. */
-  async withGradient(
+  async withGradient(batch: readonly TrainingRecord[], options: GradientOptions): Promise<number> {
+    let sum = 0;
+    for (const [part, given] of this.#parts(batch, options)) {
+      sum += (await this.#model.accumulate(this.#pack(part), given)).lossSum;
+    }
+    return sum / countLabelTokens(batch);
+  }
+
+  /** The gradient alone: the losses of the batch's label tokens are added to a step's report, and nothing waits for the device. */
+  async gradient(batch: readonly TrainingRecord[], options: GradientOptions, into: StepSlot): Promise<void> {
+    for (const [part, given] of this.#parts(batch, options)) {
+      await this.#model.accumulate(this.#pack(part), { ...given, into });
+    }
+  }
+
+  /** Clears what is added to, and splits a batch into what the model gets at once. */
+  #parts(
     batch: readonly TrainingRecord[],
     { dropout, lossScale = 1, outputSums }: GradientOptions,
-  ): Promise<number> {
+  ): (readonly [readonly TrainingRecord[], AccumulateOptions])[] {
     const { microBatchSize, abort } = this.#options;
-    const divisor = countLabelTokens(batch);
     this.#model.gradients.fill(0);
     outputSums?.fill(0);
-    let sum = 0;
-    for (const part of splitIntoMicroBatches(batch, microBatchSize ?? batch.length)) {
-      const report = await this.#model.accumulate(this.#pack(part), {
-        ...{ divisor, lossScale, dropout },
-        ...(outputSums ? { outputSums } : {}),
-        ...(abort ? { abort } : {}),
-      });
-      sum += report.lossSum;
-    }
-    return sum / divisor;
+    const options = {
+      ...{ divisor: countLabelTokens(batch), lossScale, dropout },
+      ...(outputSums ? { outputSums } : {}),
+      ...(abort ? { abort } : {}),
+    };
+    return splitIntoMicroBatches(batch, microBatchSize ?? batch.length).map(
+      (part) => [part, options] as const,
+    );
   }
 
   #pack(records: readonly TrainingRecord[]): PackedBatch {

@@ -114,6 +114,7 @@ class TaskLearning {
   /** Saves where the run stands. */
   async save(): Promise<void> {
     this.#stepsSinceSave = 0;
+    await this.#training?.settle();
     await this.#run.store.save(this.#training?.vectors);
   }
 

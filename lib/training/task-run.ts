@@ -17,6 +17,7 @@ import type {
   Model,
   OrthogonalityOptions,
   PackedBatch,
+  StepSlot,
   TensorLayout,
   Vector,
 } from "../native/contract.js";
@@ -25,6 +26,7 @@ import { BatchLoss } from "./batch-loss.js";
 import { BestOnDev } from "./best-on-dev.js";
 import { initialAdapter } from "./initialize.js";
 import type { LearnerOptions } from "./options.js";
+import { PendingSteps } from "./pending-steps.js";
 import type { KeptValues, TaskCounters } from "./task-state.js";
 import { TaskVectors, vectorOf, type SavedVectors } from "./task-vectors.js";
 
@@ -62,9 +64,12 @@ export interface TaskRunParts {
   saved?: SavedVectors;
   /** false: no dropout at all (recorded runs). Default true. */
   dropout?: boolean;
+  /** Steps whose results are read from the device together. Default: on the CPU 1, on a GPU those of a cycle. */
+  readEvery?: number;
   abort?: AbortFlag;
   /** Called before every step: saves or stops the run where that is due, by throwing. */
   beforeStep?(): Promise<void>;
+  /** Called for every step in their order, once its result has been read from the device. */
   onStep?(request: StepRequest, result: StepResult): Promise<void> | void;
   onCycle?(report: CycleReport): Promise<void> | void;
 }
@@ -87,6 +92,8 @@ export class TaskRun implements Run {
   readonly #loss: BatchLoss;
   readonly #bestOnDev: BestOnDev | undefined;
   readonly #vectors: TaskVectors;
+  readonly #pending: PendingSteps;
+  #lastSkipped: Pick<StepResult, "loss" | "gradNorm"> = { loss: NaN, gradNorm: NaN };
   // Not among the counters until a step follows: gradients between two steps are computed anew after an interruption.
   #tokensSinceStep = 0;
 
@@ -117,6 +124,7 @@ export class TaskRun implements Run {
       });
     }
     this.#vectors = new TaskVectors(this.parameters, parts.saved);
+    this.#pending = new PendingSteps(this.parameters, parts.readEvery);
   }
 
   /** Tokens, inputs and labels, that gradients were computed on. */
@@ -191,35 +199,55 @@ export class TaskRun implements Run {
     return this.#loss.of(batch);
   }
 
-  async step(request: StepRequest): Promise<StepResult> {
+  async step(request: StepRequest): Promise<void> {
+    this.#endIfSkipping();
     await this.#parts.beforeStep?.();
     if (request.mayKeep) await this.#bestOnDev?.lookIfDue();
 
-    const loss = await this.#loss.withGradient(request.batch, {
+    const into = this.#pending.slot;
+    const options = {
       dropout: this.#dropout(request),
       lossScale: request.lossScale ?? 1,
       ...(request.outputSums ? { outputSums: request.outputSums } : {}),
-    });
-    const penalty = Number.isFinite(loss) ? await request.penalty?.(this.gradients) : undefined;
-    const update = Number.isFinite(loss) ? await this.#update(request) : { gradNorm: NaN, applied: false };
-    const result = { loss, ...update, ...(typeof penalty === "number" ? { penalty } : {}) };
-    this.#count(request, result);
-    await this.#parts.onStep?.(request, result);
-    this.#endIfSkipping(result);
-    return result;
+    };
+    await this.#loss.gradient(request.batch, options, into);
+    const penalty = await request.penalty?.(this.gradients);
+    this.#update(request, into);
+    this.#pending.add({ request, ...(typeof penalty === "number" ? { penalty } : {}) });
+    this.#count(request);
+    if (this.#pending.full) await this.settle();
+  }
+
+  /** Counts and tells what the steps so far came to; a run is saved after that. */
+  async settle(): Promise<void> {
+    for (const { request, result, updates } of await this.#pending.take()) {
+      const { counters } = this.#parts;
+      counters.updates[request.optimizer.name] = updates;
+      if (result.applied) counters.skippedInARow = 0;
+      else {
+        counters.skipped++;
+        counters.skippedInARow++;
+        this.#lastSkipped = result;
+      }
+      await this.#parts.onStep?.(request, result);
+    }
   }
 
   async cycle(report: CycleReport): Promise<void> {
+    await this.settle();
     await this.#parts.onCycle?.(report);
   }
 
   /** After the method: the best parameters on dev, where they are selected so, become the result. */
   async finish(): Promise<void> {
+    await this.settle();
+    this.#endIfSkipping();
     await this.#bestOnDev?.finish();
   }
 
   /** Frees the task's vectors. */
   dispose(): void {
+    this.#pending.dispose();
     this.#vectors.dispose();
   }
 
@@ -228,35 +256,29 @@ export class TaskRun implements Run {
     return dropout ? { seed: options.seed, task: task.index, loop, step } : null;
   }
 
-  async #update(request: StepRequest): Promise<Pick<StepResult, "gradNorm" | "applied">> {
+  #update({ learningRate, importance, optimizer }: StepRequest, into: StepSlot): void {
     const { model, options, counters } = this.#parts;
-    const { learningRate, importance } = request;
-    const optimizer = request.optimizer as AdamW;
-    const number = (counters.updates[optimizer.name] ?? 0) + 1;
-    const { gradNorm, applied } = await optimizer.update(model, {
-      ...{ number, learningRate, options },
+    const after = this.#pending.lastOf(optimizer.name);
+    (optimizer as AdamW).update(model, {
+      ...{ number: (counters.updates[optimizer.name] ?? 0) + 1, learningRate, options },
+      into: { ...into, ...(after === undefined ? {} : { after }) },
       ...(importance ? { importance } : {}),
     });
-    if (applied) counters.updates[optimizer.name] = number;
-    return { gradNorm, applied };
   }
 
-  #count({ batch }: StepRequest, { applied }: StepResult): void {
+  #count({ batch }: StepRequest): void {
     const { counters } = this.#parts;
     counters.steps++;
     counters.tokens += countTokens(batch) + this.#tokensSinceStep;
     this.#tokensSinceStep = 0;
-    if (applied) counters.skippedInARow = 0;
-    else {
-      counters.skipped++;
-      counters.skippedInARow++;
-    }
   }
 
-  #endIfSkipping({ loss, gradNorm }: StepResult): void {
+  /** Between steps only, where the run can be saved: never while a method thinks that its step is still to be done. */
+  #endIfSkipping(): void {
     const { counters } = this.#parts;
     if (counters.skippedInARow < mostSkippedInARow) return;
     counters.skippedInARow = 0; // whoever goes on gets as many tries again
+    const { loss, gradNorm } = this.#lastSkipped;
     throw new RkifError(
       "NON_FINITE",
       `task "${this.task.name}": ${mostSkippedInARow} steps in a row had a loss or gradient that is not finite ` +

@@ -14,6 +14,7 @@
 #include "addon/operations.h"
 #include "addon/profile.h"
 #include "addon/safetensors_file.h"
+#include "addon/step_reports.h"
 #include "addon/vector.h"
 #include "memory/cpu_allocator.h"
 
@@ -59,6 +60,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   AbortHandle::define(env);
   FileHandle::define(env);
   ModelHandle::define(env);
+  StepReportsHandle::define(env);
 
   exports.Set("build", build_info(env));
   const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
@@ -70,6 +72,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
       {"createAbortFlag", create_abort_flag},
       {"createVector", create_vector},
       {"createMask", create_mask},
+      {"createStepReports", create_step_reports},
       {"updateImportance", update_importance},
       {"score", score},
       {"quantiles", quantiles},

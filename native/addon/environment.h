@@ -84,6 +84,7 @@ class Environment {
   Napi::FunctionReference model_class;
   Napi::FunctionReference file_class;
   Napi::FunctionReference abort_class;
+  Napi::FunctionReference step_reports_class;
 
  private:
   // What the compute thread sends; called with a null environment where that is going.

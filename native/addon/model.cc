@@ -1,9 +1,11 @@
 #include "addon/model.h"
 
 #include <cstring>
+#include <optional>
 
 #include "addon/abort_flag.h"
 #include "addon/batches.h"
+#include "addon/step_reports.h"
 
 namespace rkif::addon {
 
@@ -99,16 +101,19 @@ Napi::Value ModelHandle::accumulate(const Napi::CallbackInfo& info) {
     sums = VectorHandle::of_length(given["outputSums"], with_adapter(info.Env(), "accumulate: outputSums")->row_count(),
                                    self->parameters->device);
   }
+  std::optional<StepSlot> into;
+  if (!given["into"].missing()) into = StepReportsHandle::slot(given["into"], self->parameters->device);
   return Environment::of(info.Env())
       .promise(
           info.Env(),
           [=]() mutable {
             if (sums) options.output_sums = sums->tensor;
+            if (into) options.report = into->reports->slot(into->index);
             return self->model->accumulate(*batch, options);
           },
-          [](Napi::Env env, const LossReport& report) -> Napi::Value {
+          [told = !into](Napi::Env env, const LossReport& report) -> Napi::Value {
             Napi::Object object = Napi::Object::New(env);
-            object.Set("lossSum", report.loss_sum);
+            if (told) object.Set("lossSum", report.loss_sum);
             object.Set("labelTokens", static_cast<double>(report.label_tokens));
             return object;
           });

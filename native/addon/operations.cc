@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "addon/mask.h"
+#include "addon/step_reports.h"
 #include "addon/vector.h"
 #include "models/profile.h"
 
@@ -242,41 +243,49 @@ Napi::Value adamw_step(const Napi::CallbackInfo& info) {
   if (!most.value.IsNull()) max_norm = most.number();
   if (max_norm && !(*max_norm > 0)) most.refuse("a number above 0, or null");
 
-  std::optional<ImportanceArguments> into;
+  std::optional<ImportanceArguments> averages;
   bool after = false;
   Argument importance = options["importance"];
   if (!importance.missing()) {
-    into.emplace(importance, importance, *parameters);
-    into->refuse_aliases(importance, all);
+    averages.emplace(importance, importance, *parameters);
+    averages->refuse_aliases(importance, all);
     std::string reads = importance["reads"].string();
     if (reads != "before" && reads != "after") importance["reads"].refuse("\"before\" or \"after\"");
     after = reads == "after";
   }
-  return Environment::of(info.Env())
-      .promise(
-          info.Env(),
-          [=] {
-            NamedWork work("rkif::adamw");
-            const Kernels& kernels = parameters->kernels();
-            const at::Tensor room = room_beside<Norm>(parameters->tensor, 1);
-            Norm* norm = values_in<Norm>(room);
-            kernels.norm(length, gradients->data(), norm);
-            ImportanceUpdate update;
-            if (into)
-              update = {into->importance->data(), into->uncertainty->data(), into->mask_data(), into->decay, after};
-            kernels.adamw_step(length, parameters->data(), gradients->data(), m->data(), v->data(), norm,
-                               max_norm.value_or(std::numeric_limits<double>::infinity()), adamw,
-                               into ? &update : nullptr);
-            return read_value<Norm>(room);
-          },
-          [](Napi::Env env, const Norm& gradient) -> Napi::Value {
-            Napi::Object report = Napi::Object::New(env);
-            bool finite = gradient.non_finite == 0;
-            report.Set("gradNorm", finite ? gradient.norm : std::numeric_limits<double>::quiet_NaN());
-            report.Set("nonFinite", static_cast<double>(gradient.non_finite));
-            report.Set("applied", finite);
-            return report;
-          });
+
+  const auto step = [=](StepReport* report, const StepReport* last) {
+    NamedWork work("rkif::adamw");
+    const Kernels& kernels = parameters->kernels();
+    kernels.norm(length, gradients->data(), &report->gradient);
+    ImportanceUpdate update;
+    if (averages)
+      update = {averages->importance->data(), averages->uncertainty->data(), averages->mask_data(), averages->decay,
+                after};
+    kernels.adamw_step(length, parameters->data(), gradients->data(), m->data(), v->data(),
+                       max_norm.value_or(std::numeric_limits<double>::infinity()), adamw, averages ? &update : nullptr,
+                       last, report);
+  };
+  Environment& environment = Environment::of(info.Env());
+  Argument place = options["into"];
+  if (place.missing())
+    return environment.promise(
+        info.Env(),
+        [=] {
+          const at::Tensor room = room_beside<StepReport>(parameters->tensor, 1).zero_();
+          step(values_in<StepReport>(room), nullptr);
+          return read_value<StepReport>(room);
+        },
+        to_object);
+
+  const StepSlot into = StepReportsHandle::slot(place, parameters->device);
+  std::optional<int64_t> last;
+  if (!place["after"].missing()) {
+    last = place["after"].integer(0, into.reports->capacity - 1);
+    if (*last == into.index) place["after"].refuse("the index of an earlier step");
+  }
+  environment.enqueue([=] { step(into.reports->report(into.index), last ? into.reports->report(*last) : nullptr); });
+  return info.Env().Undefined();
 }
 
 }  // namespace rkif::addon

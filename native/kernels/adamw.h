@@ -50,14 +50,27 @@ struct AdamWCoefficients {
   float step;  // -lr / (1 - b1^t)
 };
 
-inline AdamWCoefficients adamw_coefficients(const AdamW& options) {
+inline void check_update(const AdamW& options) {
   if (options.update < 1) {
     throw std::invalid_argument("adamw_step: update is " + std::to_string(options.update) +
                                 "; updates are counted from 1");
   }
-  const double t = static_cast<double>(options.update);
-  const double correction1 = 1 - std::pow(options.beta1, t);
-  const double correction2 = 1 - std::pow(options.beta2, t);
+}
+
+// base^n by squaring: the same bits on every device, which pow() does not promise.
+RKIF_HOST_DEVICE inline double power(double base, int64_t n) {
+  double result = 1;
+  for (; n > 0; n /= 2) {
+    if (n % 2 == 1) result *= base;
+    base *= base;
+  }
+  return result;
+}
+
+// Those of update `number`, from 1.
+RKIF_HOST_DEVICE inline AdamWCoefficients adamw_coefficients(const AdamW& options, int64_t number) {
+  const double correction1 = 1 - power(options.beta1, number);
+  const double correction2 = 1 - power(options.beta2, number);
   return {
       .keep_weight = static_cast<float>(1 - options.learning_rate * options.weight_decay),
       .beta1_complement = static_cast<float>(1 - options.beta1),

@@ -35,7 +35,8 @@ void update_block(int64_t n, int64_t at, const float* weights, const float* grad
 
 void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, float gradient_scale,
                 const AdamW& options, const ImportanceUpdate* importance) {
-  const AdamWCoefficients c = adamw_coefficients(options);
+  check_update(options);
+  const AdamWCoefficients c = adamw_coefficients(options, options.update);
   at::parallel_for(0, n, kParallelGrain, [&](int64_t begin, int64_t end) {
     float clipped[kBlock];
     for (int64_t at = begin; at < end; at += kBlock) {

@@ -15,6 +15,7 @@
 #include "kernels/norms.h"
 #include "kernels/pooling.h"
 #include "kernels/select.h"
+#include "kernels/step_report.h"
 #include "kernels/vector_ops.h"
 
 namespace rkif {
@@ -47,13 +48,17 @@ class Kernels {
   virtual void product(int64_t n, const float* a, const float* b, float* out) const = 0;
   virtual void norm(int64_t n, const float* x, Norm* result) const = 0;
 
-  // --- importance.h, adamw.h
+  // --- step_report.h, importance.h, adamw.h
+  // The negative sum of `log_probabilities`, in double, is added to report->loss_sum.
+  virtual void add_losses(int64_t n, const float* log_probabilities, StepReport* report) const = 0;
   virtual void update_importance(int64_t n, const float* weights, const float* gradients, const uint8_t* mask,
                                  ImportanceDecay decay, float* importance, float* uncertainty) const = 0;
-  // The gradient is clipped to max_norm (infinite: not), given its norm. Nothing is written where the norm counts
-  // elements that are not finite.
-  virtual void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, const Norm* norm,
-                          double max_norm, const AdamW& options, const ImportanceUpdate* importance) const = 0;
+  // The gradient is clipped to max_norm (infinite: not), given its norm and the loss in `report`, where the outcome is
+  // noted. Nothing else is written where one of them is not finite. The update has the number options.update, or the
+  // one after that of `after`, the optimizer's last step, which may be null.
+  virtual void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, double max_norm,
+                          const AdamW& options, const ImportanceUpdate* importance, const StepReport* after,
+                          StepReport* report) const = 0;
 
   // --- select.h, mask_rows.h
   virtual void quantiles(int64_t n, const float* values, const std::vector<double>& at, double* results) const = 0;

@@ -29,15 +29,23 @@ class CpuKernels final : public Kernels {
   void product(int64_t n, const float* a, const float* b, float* out) const override { rkif::product(n, a, b, out); }
   void norm(int64_t n, const float* x, Norm* result) const override { *result = rkif::norm(n, x); }
 
+  void add_losses(int64_t n, const float* log_probabilities, StepReport* report) const override {
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum -= log_probabilities[i];
+    report->loss_sum += sum;
+  }
   void update_importance(int64_t n, const float* weights, const float* gradients, const uint8_t* mask,
                          ImportanceDecay decay, float* importance, float* uncertainty) const override {
     rkif::update_importance(n, weights, gradients, mask, decay, importance, uncertainty);
   }
-  void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, const Norm* norm,
-                  double max_norm, const AdamW& options, const ImportanceUpdate* importance) const override {
-    if (norm->non_finite > 0) return;
-    const float factor = std::isinf(max_norm) ? 1.0f : clip_factor(norm->norm, max_norm);
-    rkif::adamw_step(n, weights, gradients, m, v, factor, options, importance);
+  void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, double max_norm,
+                  const AdamW& options, const ImportanceUpdate* importance, const StepReport* after,
+                  StepReport* report) const override {
+    check_update(options);
+    AdamW numbered = options;
+    numbered.update = count_update(options.update, after, *report);
+    if (!report->applied) return;
+    rkif::adamw_step(n, weights, gradients, m, v, clip_factor(report->gradient.norm, max_norm), numbered, importance);
   }
 
   void quantiles(int64_t n, const float* values, const std::vector<double>& at, double* results) const override {

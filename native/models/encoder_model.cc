@@ -108,8 +108,7 @@ LossReport Encoder::accumulate_batch(const Batch& batch, const AccumulateOptions
   const Targets targets = targets_of(batch);
   if (targets.labels.empty()) return {};
   at::AutoGradMode with_graph(true);
-  return backward_of_cross_entropy(scores(batch, targets.records, options), targets.labels,
-                                   options.loss_scale / options.divisor);
+  return backward_of_cross_entropy(scores(batch, targets.records, options), targets.labels, options);
 }
 
 std::vector<double> Encoder::loss(const Batch& batch, const AbortFlag& abort) {

@@ -28,7 +28,7 @@ LossReport LanguageModel::accumulate_batch(const Batch& batch, const AccumulateO
   if (static_cast<int64_t>(targets.labels.size()) < rows.size(0)) {
     rows = at::index_select(rows, 0, index_tensor(targets.rows, rows));
   }
-  return backward_of_cross_entropy(head(rows), targets.labels, options.loss_scale / options.divisor);
+  return backward_of_cross_entropy(head(rows), targets.labels, options);
 }
 
 std::vector<double> LanguageModel::losses_of(const Predictions& predictions, const std::vector<int32_t>& labels,

@@ -25,8 +25,10 @@ std::vector<double> losses_of(const std::vector<at::Tensor>& log_probabilities);
 std::vector<at::Tensor> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
                                                     double scale);
 
-// The sum of the losses; the gradient of scale * that sum goes back through the graph that made `logits`, which must be
-// the output of an operation that does not keep it: the gradient takes its place.
-LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels, double scale);
+// The sum of the losses, as the options say; the gradient of that sum * loss_scale / divisor goes back through the
+// graph that made `logits`, which must be the output of an operation that does not keep it: the gradient takes its
+// place.
+LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels,
+                                     const AccumulateOptions& options);
 
 }  // namespace rkif

@@ -92,6 +92,9 @@ struct AccumulateOptions {
   // One for each row of the adapter's tensors, in the order of layout(): the sum over tokens of that output's absolute
   // value, before the scale, is added. Undefined: not wanted.
   at::Tensor output_sums;
+  // Room of a StepReport beside the weights, which the losses are added to: nothing then waits for the device.
+  // Undefined: they are read.
+  at::Tensor report;
   AbortFlag abort;
 };
 
@@ -104,7 +107,7 @@ struct Orthogonality {
 };
 
 struct LossReport {
-  double loss_sum = 0;
+  double loss_sum = 0;  // NaN where AccumulateOptions::report has it
   int64_t label_tokens = 0;
 };
 

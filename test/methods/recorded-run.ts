@@ -6,7 +6,6 @@ import type {
   Optimizer,
   Run,
   StepRequest,
-  StepResult,
   TrainingRecord,
 } from "../../lib/methods/run.js";
 import { createVector, score } from "../../lib/models/kernels.js";
@@ -136,7 +135,7 @@ export class RecordedRun implements Run {
     return importance;
   }
 
-  async step(request: StepRequest): Promise<StepResult> {
+  async step(request: StepRequest): Promise<void> {
     const { loop, step, optimizer, learningRate, lossScale, importance, batch } = request;
     this.steps.push({
       ...{ loop, step, optimizer: optimizer.name, learningRate, lossScale },
@@ -147,7 +146,6 @@ export class RecordedRun implements Run {
     this.backward(request);
     await request.penalty?.(this.gradients);
     this.move(this);
-    return { loss: 1, gradNorm: 1, applied: true };
   }
 
   cycle(report: CycleReport): Promise<void> {

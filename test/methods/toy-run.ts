@@ -136,7 +136,7 @@ class ToyRun extends RecordedRun {
     return lossAt(await this.parameters.read(), keysOf(batch));
   }
 
-  override async step(request: StepRequest): Promise<StepResult> {
+  override async step(request: StepRequest): Promise<void> {
     const { batch, optimizer, learningRate: rate, importance } = request;
     const loss = await this.gradientOf(batch);
     const penalty = await request.penalty?.(this.gradients);
@@ -148,7 +148,6 @@ class ToyRun extends RecordedRun {
     this.parameters.set(Float32Array.from(moved));
     const result = { loss, gradNorm: 1, applied: true, ...(typeof penalty === "number" ? { penalty } : {}) };
     await this.listener.onStep?.(result, this);
-    return result;
   }
 
   override async cycle(report: CycleReport): Promise<void> {

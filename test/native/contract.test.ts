@@ -56,10 +56,13 @@ describe("contract", () => {
     expect(Object.keys(addon().build).sort()).to.deep.equal(names("BuildInfo"));
   });
 
-  it("AbortFlag, Vector and Mask", () => {
+  it("AbortFlag, Vector, Mask and StepReports", async () => {
     expect(found(addon().createAbortFlag())).to.deep.equal(declared("AbortFlag"));
     expect(found(addon().createVector(1))).to.deep.equal(declared("Vector"));
     expect(found(addon().createMask(Uint8Array.of(1)))).to.deep.equal(declared("Mask"));
+    const reports = addon().createStepReports(1);
+    expect(found(reports)).to.deep.equal(declared("StepReports"));
+    expect(Object.keys((await reports.take(1))[0]!).sort()).to.deep.equal(names("TakenStep"));
   });
 
   it("Model, its layout and its loss report", async () => {

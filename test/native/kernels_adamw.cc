@@ -1,5 +1,6 @@
 #include "check.h"
 #include "kernels/adamw.h"
+#include "kernels/kernels.h"
 #include "kernels_data.h"
 
 using namespace rkif;
@@ -210,4 +211,38 @@ TEST("importance: a masked element keeps its bits, whatever its gradient") {
   importance[500] = importance_before[500];
   uncertainty[500] = uncertainty_before[500];
   CHECK(same_bits(importance, importance_before) && same_bits(uncertainty, uncertainty_before));
+}
+
+TEST("adamw: the powers of its bias corrections") {
+  for (const double base : {0.9, 0.999}) {
+    for (const int64_t n : {1, 2, 7, 100, 1000, 123457}) {
+      CHECK_NEAR(1 - power(base, n), 1 - std::pow(base, static_cast<double>(n)), 1e-12);
+    }
+    CHECK_EQUAL(power(base, 1), base);
+    CHECK_EQUAL(power(base, 0), 1.0);
+  }
+}
+
+TEST("adamw: a step's report decides whether it is applied, and counts the updates of its optimizer") {
+  std::vector<float> w{1, 2}, g{0.5f, -0.25f}, m(2), v(2);
+  const auto step = [&](StepReport report, int64_t number, const StepReport* after) {
+    cpu_kernels().adamw_step(2, w.data(), g.data(), m.data(), v.data(), 1, options(number), nullptr, after, &report);
+    return report;
+  };
+  const StepReport finite{.gradient = {0.5, 0}}, first = step(finite, 1, nullptr);
+  CHECK(first.applied == 1 && first.updates == 1 && w[0] < 1);
+  const std::vector<float> kept = w;
+  const StepReport skipped = step({.loss_sum = -std::log(0.0), .gradient = {0.5, 0}}, 1, &first);
+  CHECK(skipped.applied == 0 && skipped.updates == 1 && same_bits(w, kept));
+  // The number that the skipped step did not take.
+  const StepReport second = step(finite, 1, &skipped);
+  CHECK(second.applied == 1 && second.updates == 2);
+  std::vector<float> other{1, 2};
+  std::fill(m.begin(), m.end(), 0.0f);
+  std::fill(v.begin(), v.end(), 0.0f);
+  adamw_step(2, other.data(), g.data(), m.data(), v.data(), 1, options(1), nullptr);
+  AdamW next = options(1);
+  next.update = 2;
+  adamw_step(2, other.data(), g.data(), m.data(), v.data(), 1, next, nullptr);
+  CHECK(same_bits(w, other));
 }

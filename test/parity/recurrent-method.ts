@@ -98,35 +98,40 @@ async function adaptive(
   }
 }
 
+const loopName = (loop: number): "inner" | "outer" => (loop === 0 ? "inner" : "outer");
+
 class RecordedRun extends TaskRun {
-  readonly steps: TracedStep[] = [];
+  readonly steps: TracedStep[];
   readonly cycles: TracedCycle[] = [];
   adaptive: TracedAdaptive | undefined;
   readonly #settings: RecurrentSettings;
 
   constructor(parts: TaskRunParts, settings: RecurrentSettings) {
-    super(parts);
+    const steps: TracedStep[] = [];
+    const onStep = ({ loop, learningRate: lr }: StepRequest, { loss, gradNorm }: StepResult): void => {
+      steps.push({ cycle: this.cycles.length, loop: loopName(loop), lr, loss, gradNorm });
+    };
+    super({ ...parts, onStep });
+    this.steps = steps;
     this.#settings = settings;
   }
 
-  override async step(request: StepRequest): Promise<StepResult> {
-    const loop = request.loop === 0 ? "inner" : "outer";
+  override async step(request: StepRequest): Promise<void> {
     const schedule = this.#settings.outer_schedule;
     // The method plans its outer steps by the task's cycles; the recorded schedule ends at a step that no number of cycles gives.
     const lr =
-      loop === "outer" && schedule !== null
+      loopName(request.loop) === "outer" && schedule !== null
         ? learningRateAt(request.step, {
             base: schedule.base,
             warmupSteps: schedule.warmup,
             totalSteps: schedule.total,
           })
         : request.learningRate;
-    const result = await super.step({ ...request, learningRate: lr });
-    this.steps.push({ cycle: this.cycles.length, loop, lr, loss: result.loss, gradNorm: result.gradNorm });
-    return result;
+    await super.step({ ...request, learningRate: lr });
   }
 
   override async cycle(report: CycleReport): Promise<void> {
+    await this.settle();
     const { vectors, importance, masks } = report;
     if (!importance || !masks) throw new Error("the recorded forms select by masks of importance");
     this.cycles.push({

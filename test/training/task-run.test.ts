@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { openFormat } from "../../lib/data/formats/open-format.js";
 import type { EncodedRecord } from "../../lib/data/formats/record-format.js";
 import { loadModel, type LoadModelOptions, type TrainedModel } from "../../lib/models/trained-model.js";
-import type { StepResult } from "../../lib/methods/run.js";
+import type { StepRequest, StepResult } from "../../lib/methods/run.js";
 import type { LearnerEvent } from "../../lib/training/events.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { Learner } from "../../lib/training/learner.js";
-import { TaskRun } from "../../lib/training/task-run.js";
+import { TaskRun, type TaskRunParts } from "../../lib/training/task-run.js";
 import { newTaskCounters, type TaskCounters } from "../../lib/training/task-state.js";
 import {
   differences,
@@ -76,11 +76,14 @@ describe("a training step", function () {
       poisoned[5] = NaN;
 
       parameters.set(good);
-      expect((await plainStep(run, batch, 0)).applied).to.equal(true);
+      await plainStep(run, batch, 0);
+      expect(run.results.at(-1)).to.include({ applied: true });
       const kept = await vectorsOf(run);
       parameters.set(poisoned);
-      for (let step = 1; step <= 19; step++)
-        expect((await plainStep(run, batch, step)).applied).to.equal(false);
+      for (let step = 1; step <= 19; step++) {
+        await plainStep(run, batch, step);
+        expect(run.results.at(-1)).to.deep.include({ loss: NaN, gradNorm: NaN, applied: false });
+      }
       expect(await parameters.read()).to.deep.equal(poisoned);
       expect(await vectorsOf(run)).to.deep.equal(kept);
       expect(run.counters).to.include({ steps: 20, skipped: 19, skippedInARow: 19 });
@@ -88,16 +91,67 @@ describe("a training step", function () {
 
       // A good step in between, and the count begins anew.
       parameters.set(good);
-      expect((await plainStep(run, batch, 20)).applied).to.equal(true);
+      await plainStep(run, batch, 20);
+      expect(run.results.at(-1)).to.include({ applied: true });
       parameters.set(poisoned);
-      for (let step = 21; step <= 39; step++) await plainStep(run, batch, step);
-      const error = await plainStep(run, batch, 40).then(
+      for (let step = 21; step <= 40; step++) await plainStep(run, batch, step);
+      expect(run.results).to.have.length(41);
+      const error = await plainStep(run, batch, 41).then(
         () => undefined,
         (thrown: unknown) => thrown as Error & { code: string },
       );
       expect(error?.code).to.equal("NON_FINITE");
-      expect(error?.message).to.match(/task "task": 20 steps in a row/);
+      expect(error?.message).to.match(
+        /task "task": 20 steps in a row .* \(the last: loss NaN, gradient norm NaN\)/,
+      );
+      expect(run.results).to.have.length(41);
       run.dispose();
+    } finally {
+      loaded.model.dispose();
+    }
+  });
+
+  it("comes to the same however rarely results are read, with two optimizers and steps that are skipped", async () => {
+    const loaded = await loadModel({ model, trainable: lora });
+    try {
+      const records = await encoded(loaded);
+      const { parameters } = loaded.model;
+      const learn = async (readEvery: number): Promise<object> => {
+        parameters.set(Float32Array.from({ length: parameters.length }, (_, i) => Math.cos(i) / 10));
+        const run = taskRun(loaded, records, options, { readEvery });
+        const told: number[] = [];
+        for (let step = 0; step < 10; step++) {
+          const good = run.vector("good");
+          const spoiled = step === 3 || step === 4 || step === 8;
+          if (spoiled) {
+            good.copyFrom(parameters);
+            parameters.set(Float32Array.of(NaN));
+          }
+          const optimizer = run.optimizer(step % 3 === 0 ? "outer" : "inner");
+          await plainStep(run, records.slice(3 * step, 3 * step + 3), step, 1e-2, {
+            optimizer,
+            loop: step % 2,
+          });
+          if (spoiled) parameters.copyFrom(good);
+          told.push(run.results.length);
+        }
+        await run.finish();
+        const { results, counters } = run;
+        const outcome = {
+          results,
+          counters,
+          vectors: await vectorsOf(run),
+          parameters: await parameters.read(),
+        };
+        expect(told).to.deep.equal(told.map((_, step) => Math.floor((step + 1) / readEvery) * readEvery));
+        run.dispose();
+        return outcome;
+      };
+      const each = await learn(1);
+      expect(each).to.have.nested.property("counters.skipped", 3);
+      expect(each).to.have.deep.nested.property("counters.updates", { outer: 3, inner: 4 });
+      expect(await learn(4)).to.deep.equal(each);
+      expect(await learn(10)).to.deep.equal(each);
     } finally {
       loaded.model.dispose();
     }
@@ -275,14 +329,17 @@ describe("a run", function () {
   });
 });
 
-type TestRun = TaskRun & { counters: ReturnType<typeof newTaskCounters> };
+/** With what was told of its steps. */
+type TestRun = TaskRun & { counters: ReturnType<typeof newTaskCounters>; results: StepResult[] };
 
 function taskRun(
   loaded: TrainedModel,
   devRecords: EncodedRecord[],
-  given: ConstructorParameters<typeof TaskRun>[0]["options"],
+  given: TaskRunParts["options"],
+  others: Pick<TaskRunParts, "readEvery"> = {},
 ): TestRun {
   const counters = newTaskCounters();
+  const results: StepResult[] = [];
   const run = new TaskRun({
     task: { index: 0, name: "task" },
     options: given,
@@ -292,15 +349,23 @@ function taskRun(
     memoryBatches: () => ({ steps: 0, at: () => [] }),
     devRecords,
     counters,
+    onStep: (_, result) => void results.push(result),
+    ...others,
   });
-  return Object.assign(run, { counters });
+  return Object.assign(run, { counters, results });
 }
 
 async function encoded(loaded: TrainedModel): Promise<EncodedRecord[]> {
   return (await (await openFormat(loaded)).encode(smallTasks(1)[0]!.train)).records;
 }
 
-function plainStep(run: TaskRun, batch: EncodedRecord[], step: number, rate = 1e-2): Promise<StepResult> {
+function plainStep(
+  run: TaskRun,
+  batch: EncodedRecord[],
+  step: number,
+  rate = 1e-2,
+  others: Partial<StepRequest> = {},
+): Promise<void> {
   return run.step({
     batch,
     loop: 0,
@@ -308,6 +373,7 @@ function plainStep(run: TaskRun, batch: EncodedRecord[], step: number, rate = 1e
     optimizer: run.optimizer("inner"),
     learningRate: rate,
     mayKeep: true,
+    ...others,
   });
 }
 

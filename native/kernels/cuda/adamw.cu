@@ -32,11 +32,24 @@ struct Loaded<kWide, Importance::kNone> {
   Floats<kWide> v;
 };
 
+// What one thread works out for all.
+struct Factors {
+  AdamWCoefficients coefficients;
+  float clip;
+};
+
+__global__ void begin_update(AdamW options, double max_norm, const StepReport* after, StepReport* report,
+                             Factors* factors) {
+  const int64_t number = count_update(options.update, after, *report);
+  *factors = {adamw_coefficients(options, number), clip_factor(report->gradient.norm, max_norm)};
+}
+
 template <Importance kImportance>
 __global__ void __launch_bounds__(kThreads, kBlocks)
-    step(Range range, Vectors to, const Norm* norm, double max_norm, AdamWCoefficients c, ImportanceUpdate update) {
-  if (norm->non_finite > 0) return;
-  const float clip = clip_factor(norm->norm, max_norm);
+    step(Range range, Vectors to, const StepReport* report, const Factors* factors, ImportanceUpdate update) {
+  if (!report->applied) return;
+  const AdamWCoefficients c = factors->coefficients;
+  const float clip = factors->clip;
   for_each<4, 1>(
       range, grid_index(), grid_size(),
       [&](auto width, int64_t i) {
@@ -71,11 +84,23 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       });
 }
 
+// One block: a step has few labels beside everything else it has.
+__global__ void __launch_bounds__(kThreads) sum_losses(int64_t n, const float* log_probabilities, StepReport* report) {
+  __shared__ double partial[kThreads / kWarp];
+  double sum = 0;
+  for (int64_t i = static_cast<int64_t>(threadIdx.x); i < n; i += kThreads) sum -= log_probabilities[i];
+  sum = block_sum(sum, partial);
+  if (threadIdx.x == 0) report->loss_sum += sum;
+}
+
 }  // namespace
 
 void adamw_step(const Context& context, int64_t n, float* weights, const float* gradients, float* m, float* v,
-                const Norm* norm, double max_norm, const AdamW& options, const ImportanceUpdate* importance) {
-  const AdamWCoefficients c = adamw_coefficients(options);
+                double max_norm, const AdamW& options, const ImportanceUpdate* importance, const StepReport* after,
+                StepReport* report) {
+  check_update(options);
+  const Scratch<Factors> factors(context, 1);
+  launch(context, "begin_update", 1, 1, 0, begin_update, options, max_norm, after, report, factors.data());
   if (n == 0) return;
   const ImportanceUpdate update = importance ? *importance : ImportanceUpdate{};
   const Range range = wide_range<4>(n, weights, gradients, m, v, update.importance, update.uncertainty, update.mask);
@@ -83,7 +108,11 @@ void adamw_step(const Context& context, int64_t n, float* weights, const float* 
                       : update.after ? step<Importance::kAfter>
                                      : step<Importance::kBefore>;
   launch(context, "adamw_step", grid_for(context, n, kThreads * 4, kBlocks), kThreads, 0, kernel, range,
-         Vectors{weights, gradients, m, v}, norm, max_norm, c, update);
+         Vectors{weights, gradients, m, v}, report, factors.data(), update);
+}
+
+void add_losses(const Context& context, int64_t n, const float* log_probabilities, StepReport* report) {
+  launch(context, "add_losses", 1, kThreads, 0, sum_losses, n, log_probabilities, report);
 }
 
 }  // namespace rkif::cuda

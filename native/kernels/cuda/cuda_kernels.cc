@@ -36,13 +36,17 @@ class CudaKernels final : public Kernels {
     cuda::product(context_(), n, a, b, out);
   }
   void norm(int64_t n, const float* x, Norm* result) const override { cuda::norm(context_(), n, x, result); }
+  void add_losses(int64_t n, const float* log_probabilities, StepReport* report) const override {
+    cuda::add_losses(context_(), n, log_probabilities, report);
+  }
   void update_importance(int64_t n, const float* weights, const float* gradients, const uint8_t* mask,
                          ImportanceDecay decay, float* importance, float* uncertainty) const override {
     cuda::update_importance(context_(), n, weights, gradients, mask, decay, importance, uncertainty);
   }
-  void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, const Norm* norm,
-                  double max_norm, const AdamW& options, const ImportanceUpdate* importance) const override {
-    cuda::adamw_step(context_(), n, weights, gradients, m, v, norm, max_norm, options, importance);
+  void adamw_step(int64_t n, float* weights, const float* gradients, float* m, float* v, double max_norm,
+                  const AdamW& options, const ImportanceUpdate* importance, const StepReport* after,
+                  StepReport* report) const override {
+    cuda::adamw_step(context_(), n, weights, gradients, m, v, max_norm, options, importance, after, report);
   }
   void quantiles(int64_t n, const float* values, const std::vector<double>& at, double* results) const override {
     cuda::quantiles(context_(), n, values, at, results);

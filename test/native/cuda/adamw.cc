@@ -1,6 +1,7 @@
 #include "kernels/cuda/adamw.h"
 
 #include "kernels/cuda/importance.h"
+#include "kernels/kernels.h"
 #include "slices.h"
 
 using namespace rkif;
@@ -57,39 +58,65 @@ TEST("cuda adamw: the CPU's bits, with importance before and after, masked, clip
     for (int variant = 0; variant < 5; ++variant) {  // without importance; before, after; the same masked
       const bool masked = variant > 2, after = variant % 2 == 0;
       const double max_norm = variant % 2 ? 1.0 : std::numeric_limits<double>::infinity();
-      const Norm norm{3.7, 0};
+      const StepReport before{.loss_sum = 5, .gradient = {3.7, 0}};
+      const StepReport last{.updates = variant};
       State expected(n);
       const ImportanceUpdate update{expected.importance.data(), expected.uncertainty.data(),
                                     masked ? expected.mask.data() : nullptr, kDecay, after};
       adamw_step(n, expected.w.data(), expected.g.data(), expected.m.data(), expected.v.data(),
-                 std::isinf(max_norm) ? 1 : clip_factor(norm.norm, max_norm), options(variant + 1),
+                 std::isinf(max_norm) ? 1 : clip_factor(before.gradient.norm, max_norm), options(variant + 1),
                  variant > 0 ? &update : nullptr);
       for (const auto& [offset, other] : {std::array{0, 0}, std::array{1, 5}, std::array{2, 3}}) {
         emulation::set_order(offset);
         Slices slices(State(n), offset, other);
         const ImportanceUpdate importance = update_of(slices, masked, after);
-        cuda::adamw_step(context, n, slices.w.data(), slices.g.data(), slices.m.data(), slices.v.data(), &norm,
-                         max_norm, options(variant + 1), variant > 0 ? &importance : nullptr);
+        StepReport report = before;
+        const bool counted = variant % 2 == 0;  // by the last step's report, or by the host
+        cuda::adamw_step(context, n, slices.w.data(), slices.g.data(), slices.m.data(), slices.v.data(), max_norm,
+                         options(counted ? 1 : variant + 1), variant > 0 ? &importance : nullptr,
+                         counted ? &last : nullptr, &report);
         CHECK(slices.holds(expected));
+        CHECK(report.applied == 1 && report.updates == variant + 1);
       }
     }
   }
   emulation::set_order(0);
 }
 
-TEST("cuda adamw: writes nothing where the gradient is not finite; refuses updates below 1") {
+TEST("cuda adamw: writes nothing where the gradient or the loss is not finite; refuses updates below 1") {
   const cuda::Context context = cuda_context();
-  const Norm norm{1, 1};
   const State state(1000);
   Slices slices(state, 0, 0);
   const ImportanceUpdate importance = update_of(slices, false, false);
-  const auto step = [&](int64_t update) {
-    cuda::adamw_step(context, 1000, slices.w.data(), slices.g.data(), slices.m.data(), slices.v.data(), &norm, 1,
-                     options(update), &importance);
+  const auto step = [&](int64_t update, StepReport report, const StepReport* after) {
+    cuda::adamw_step(context, 1000, slices.w.data(), slices.g.data(), slices.m.data(), slices.v.data(), 1,
+                     options(update), &importance, after, &report);
+    return report;
   };
-  step(1);
-  CHECK(slices.holds(state));
-  CHECK_THROWS(step(0), std::invalid_argument, "counted from 1");
+  const StepReport last{.updates = 7};
+  for (const StepReport& given : {StepReport{.gradient = {1, 1}}, StepReport{.loss_sum = kNaN, .gradient = {1, 0}},
+                                  StepReport{.loss_sum = kInfinity, .gradient = {1, 0}}}) {
+    const StepReport first = step(3, given, nullptr), next = step(3, given, &last);
+    CHECK(slices.holds(state));
+    CHECK(first.applied == 0 && first.updates == 2 && next.applied == 0 && next.updates == 7);
+  }
+  CHECK_THROWS(step(0, {}, nullptr), std::invalid_argument, "counted from 1");
+}
+
+TEST("cuda losses: added to what the report holds, the same bits at every call") {
+  const cuda::Context context = cuda_context();
+  for (int64_t n : {0, 1, 31, 257, 5000}) {
+    const std::vector<float> log_p = normal(n, 8);
+    StepReport expected{.loss_sum = 2.5}, first = expected, second = expected;
+    cpu_kernels().add_losses(n, log_p.data(), &expected);
+    emulation::set_order(0);
+    cuda::add_losses(context, n, log_p.data(), &first);
+    emulation::set_order(1);
+    cuda::add_losses(context, n, log_p.data(), &second);
+    CHECK_NEAR(first.loss_sum, expected.loss_sum, 1e-12 * (1 + std::abs(expected.loss_sum)));
+    CHECK(first.loss_sum == second.loss_sum && first.gradient.non_finite == 0);
+  }
+  emulation::set_order(0);
 }
 
 TEST("cuda importance: the CPU's bits, masked or not; a masked element keeps its bits whatever its gradient") {
