@@ -8,6 +8,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
+#include "kernels/add_rows.h"
 #include "kernels/attention.h"
 #include "kernels/dropout.h"
 #include "kernels/fuse.h"
@@ -113,6 +114,9 @@ class Kernels {
                                  float* lengths) const = 0;
   virtual void mean_unit_vectors_gradient(const PackedTexts& texts, int64_t columns, const float* out,
                                           const float* lengths, const float* g, float* dstates) const = 0;
+
+  // --- add_rows.h
+  virtual void add_rows(int64_t count, int64_t columns, const int32_t* ids, const float* rows, float* into) const = 0;
 
   // --- low_rank.h. LowRank::keys is in the device's memory.
   virtual void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const = 0;

@@ -151,6 +151,10 @@ class CpuKernels final : public Kernels {
     rkif::mean_unit_vectors_gradient(texts, columns, out, lengths, g, dstates);
   }
 
+  void add_rows(int64_t count, int64_t columns, const int32_t* ids, const float* rows, float* into) const override {
+    rkif::add_rows(count, columns, ids, rows, into);
+  }
+
   void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const override {
     rkif::low_rank_forward(rows, layer, x, y, hidden);
   }

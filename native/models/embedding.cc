@@ -1,9 +1,9 @@
 #include "models/embedding.h"
 
-#include <ATen/ops/index_add.h>
 #include <ATen/ops/index_select.h>
 
 #include "models/autograd.h"
+#include "models/device.h"
 
 namespace rkif {
 namespace {
@@ -22,8 +22,9 @@ struct EmbeddingFunction : torch::autograd::Function<EmbeddingFunction> {
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     EmbeddingKept kept = take<EmbeddingKept>(context);
-    at::Tensor into = kept.table.grad();
-    into.index_add_(0, kept.ids, gradients[0]);
+    const at::Tensor rows = gradients[0].contiguous();
+    kernels_of(rows).add_rows(rows.size(0), rows.size(1), kept.ids.const_data_ptr<int32_t>(),
+                              rows.const_data_ptr<float>(), kept.table.grad().mutable_data_ptr<float>());
     return {at::Tensor(), at::Tensor()};
   }
 };

@@ -3,13 +3,41 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/log.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <string>
 
+#include "models/autograd.h"
+#include "models/device.h"
+
 namespace rkif {
+namespace {
+
+struct BiasKept {
+  at::Tensor buckets;
+  std::vector<int64_t> shape;  // of the weight
+};
+
+// libtorch's gradient of index_select adds up in no fixed order on a GPU.
+struct BiasFunction : torch::autograd::Function<BiasFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& weight, const at::Tensor& buckets) {
+    keep(context, BiasKept{buckets, weight.sizes().vec()});
+    return at::index_select(weight, 0, buckets);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const BiasKept kept = take<BiasKept>(context);
+    const at::Tensor rows = gradients[0].contiguous();
+    at::Tensor to_weight = at::zeros(kept.shape, rows.options());
+    kernels_of(rows).add_rows(rows.size(0), rows.size(1), kept.buckets.const_data_ptr<int32_t>(),
+                              rows.const_data_ptr<float>(), to_weight.mutable_data_ptr<float>());
+    return {to_weight, at::Tensor()};
+  }
+};
+
+}  // namespace
 
 RelativeBuckets::RelativeBuckets(bool bidirectional, int64_t buckets, int64_t max_distance)
     : bidirectional_(bidirectional), one_side_(static_cast<int32_t>(bidirectional ? buckets / 2 : buckets)) {
@@ -48,7 +76,9 @@ int32_t RelativeBuckets::bucket(int64_t offset) const {
 AttentionBias RelativeBuckets::bias(const at::Tensor& weight, int64_t reach) const {
   std::vector<int32_t> buckets(2 * reach - 1);
   for (int64_t i = 0; i < 2 * reach - 1; ++i) buckets[i] = bucket(i - (reach - 1));
-  return {at::index_select(weight, 0, index_tensor(buckets, weight)).t().contiguous(), reach};
+  const at::Tensor places = index_tensor(buckets, weight);
+  const at::Tensor rows = tracks(weight) ? BiasFunction::apply(weight, places) : at::index_select(weight, 0, places);
+  return {rows.t().contiguous(), reach};
 }
 
 }  // namespace rkif

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/adamw.h"
+#include "kernels/cuda/add_rows.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/dropout.h"
 #include "kernels/cuda/fuse.h"
@@ -138,6 +139,9 @@ class CudaKernels final : public Kernels {
   void mean_unit_vectors_gradient(const PackedTexts& texts, int64_t columns, const float* out, const float* lengths,
                                   const float* g, float* dstates) const override {
     cuda::mean_unit_vectors_gradient(context_(), texts, columns, out, lengths, g, dstates);
+  }
+  void add_rows(int64_t count, int64_t columns, const int32_t* ids, const float* rows, float* into) const override {
+    cuda::add_rows(context_(), count, columns, ids, rows, into);
   }
   void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const override {
     cuda::low_rank_forward(context_(), rows, layer, x, y, hidden);
