@@ -83,6 +83,16 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
 
 }  // namespace
 
+AttentionPlace attention_place(const Linear& queries, int64_t heads, const Spans& spans,
+                               const AttentionDropout& dropout) {
+  AttentionPlace place;
+  place.heads = heads;
+  place.narrow = queries.rounds();
+  place.spans = spans;
+  place.dropout = dropout;
+  return place;
+}
+
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionBias& bias,
                   const AttentionPlace& place) {
   if (!tracks(q) && !tracks(k) && !tracks(v) && !tracks(bias.table)) {

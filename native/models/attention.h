@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "kernels/attention.h"
+#include "models/linear.h"
 #include "models/packed.h"
 
 namespace rkif {
@@ -26,6 +27,10 @@ struct AttentionPlace {
   // What the spans' prefixes refer to; needed only where one has a prefix, and then there are no gradients.
   at::Tensor prefix_keys, prefix_values;
 };
+
+// The place of queries that `queries` makes: attention rounds to bf16 where that layer's products do.
+AttentionPlace attention_place(const Linear& queries, int64_t heads, const Spans& spans,
+                               const AttentionDropout& dropout);
 
 // q: [query rows, heads * head size], k, v: [key rows, key heads * head size] -> [query rows, heads * head size].
 // Gradients to q, k, v and the bias table.

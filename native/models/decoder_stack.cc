@@ -79,15 +79,13 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
     prefix = input.prompts->layers()[layer];
     keys = input.answers->layers()[layer];
   }
-  AttentionPlace place;
-  place.heads = c.num_heads;
+  AttentionPlace place =
+      attention_place(block.q, c.num_heads, input.spans,
+                      attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities)));
   place.key_heads = c.num_key_value_heads;
   place.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(c.head_size)));
   place.causal = true;
   place.window = c.windows[layer];
-  place.spans = input.spans;
-  place.narrow = block.q.rounds();
-  place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, {}, place);

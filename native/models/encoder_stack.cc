@@ -105,13 +105,11 @@ at::Tensor EncoderStack::attention(const at::Tensor& x, const Spans& spans, cons
   at::Tensor q = linear(x, block.q, adapter_place(pass, layer, kQ));
   at::Tensor k = linear(x, block.k, adapter_place(pass, layer, kK));
   at::Tensor v = linear(x, block.v, adapter_place(pass, layer, kV));
-  AttentionPlace place;
-  place.heads = config_.num_heads;
+  AttentionPlace place =
+      attention_place(block.q, config_.num_heads, spans,
+                      attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities)));
   place.scale =
       static_cast<float>(1 / std::sqrt(static_cast<double>(config_.hidden_size) / static_cast<double>(place.heads)));
-  place.spans = spans;
-  place.narrow = block.q.rounds();
-  place.dropout = attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities));
   return linear(attend(q, k, v, {}, place), block.o, adapter_place(pass, layer, kO));
 }
 

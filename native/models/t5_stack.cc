@@ -115,12 +115,9 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   uint32_t offset = cross ? kCrossOffset : 0;
   at::Tensor q = linear(x, weights.q, adapter_place(pass, layer, kSelfQ + offset, !decoder_));
   // T5 folds the scale of the scores into its initialisation: none here.
-  AttentionPlace at;
-  at.heads = config_.num_heads;
+  AttentionPlace at = attention_place(weights.q, config_.num_heads, spans,
+                                      probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities));
   at.causal = decoder_ && !cross;
-  at.spans = spans;
-  at.narrow = weights.q.rounds();
-  at.dropout = probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities);
   at.prefix_keys = keys.keys;
   at.prefix_values = keys.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, bias, at);
