@@ -10,10 +10,16 @@
 namespace rkif {
 namespace {
 
+// On a GPU. Of a bf16 weight: of x rounded to bf16, with fp32 sums that stay fp32.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
+  if (weight.scalar_type() == at::kFloat) return at::mm(x, weight);
+  return at::mm(x.to(weight.scalar_type()), weight, at::kFloat);
+}
+
 at::Tensor logits_of(const at::Tensor& states, const at::Tensor& weight, bool narrow) {
   NamedWork work("rkif::vocabulary");
   at::Tensor in = states.contiguous();
-  if (!in.device().is_cpu()) return at::mm(in, weight.t());
+  if (!in.device().is_cpu()) return product(in, weight.t());
   at::Tensor logits = at::empty({in.size(0), weight.size(0)}, in.options());
   vocabulary_logits(in.size(0), weight.size(0), weight.size(1), in.const_data_ptr<float>(),
                     weight.const_data_ptr<float>(), narrow, logits.mutable_data_ptr<float>());
@@ -35,7 +41,7 @@ struct HeadFunction : torch::autograd::Function<HeadFunction> {
     NamedWork work("rkif::vocabulary");
     const auto [weight, narrow] = take<HeadKept>(context);
     at::Tensor gradient = gradients[0].contiguous();
-    if (!gradient.device().is_cpu()) return {at::mm(gradient, weight), at::Tensor(), at::Tensor()};
+    if (!gradient.device().is_cpu()) return {product(gradient, weight), at::Tensor(), at::Tensor()};
     at::Tensor to_states = at::empty({gradient.size(0), weight.size(1)}, gradient.options());
     vocabulary_gradient(gradient.size(0), weight.size(0), weight.size(1), gradient.const_data_ptr<float>(),
                         weight.const_data_ptr<float>(), narrow, to_states.mutable_data_ptr<float>());
@@ -47,7 +53,12 @@ struct HeadFunction : torch::autograd::Function<HeadFunction> {
 
 at::Tensor vocabulary_head(const at::Tensor& states, const Linear& head, BaseType base) {
   if (tracks(head.weight)) return linear(states, head);
-  if (tracks(states)) return HeadFunction::apply(states, head.weight, base == BaseType::kBFloat16);
+  if (tracks(states)) {
+    const bool narrow = base == BaseType::kBFloat16;
+    // The CPU's kernels round as they read, and need no copy.
+    const bool copy = narrow && !states.device().is_cpu();
+    return HeadFunction::apply(states, copy ? head.rounded() : head.weight, narrow);
+  }
   return logits_of(states, head.weight, false);
 }
 

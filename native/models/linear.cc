@@ -189,6 +189,11 @@ at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapt
 
 bool Linear::narrow() const { return type() == at::kBFloat16 && !bias.defined() && !adapter_active(); }
 
+const at::Tensor& Linear::rounded() const {
+  if (!rounded_.defined()) rounded_ = weight.detach().to(at::kBFloat16);
+  return rounded_;
+}
+
 void Linear::prepack() {
   if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;
   prepacked_ = std::make_unique<const Prepacked>(weight);

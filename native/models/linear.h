@@ -39,6 +39,9 @@ class Linear {
   // Whether the layer can stay in bf16: its weight is, and nothing in fp32 is added to the product.
   bool narrow() const;
 
+  // A copy of a frozen fp32 weight in bf16, made at the first call and kept.
+  const at::Tensor& rounded() const;
+
   // Puts the weight laid out for products in its place, where it is frozen, no int8 and the machine can.
   void prepack();
   const Prepacked* prepacked() const { return prepacked_.get(); }
@@ -51,6 +54,7 @@ class Linear {
  private:
   bool merged_ = false;
   std::unique_ptr<const Prepacked> prepacked_;
+  mutable at::Tensor rounded_;
   // While the adapter is merged: what it was merged into, one of the two.
   at::Tensor original_;
   std::unique_ptr<const Prepacked> original_prepacked_;
