@@ -47,7 +47,7 @@ Napi::Value MaskHandle::read(const Napi::CallbackInfo& info) {
           info.Env(),
           [self, data = target.data] {
             if (self->length == 0) return Done{};
-            const at::Tensor here = self->bits.cpu();
+            const at::Tensor here = on_host(self->bits);
             std::memcpy(data, here.const_data_ptr<uint8_t>(), self->length);
             return Done{};
           },
@@ -73,7 +73,7 @@ Napi::Value MaskHandle::thresholds(const Napi::CallbackInfo& info) {
   auto self = state(info.Env());
   return Environment::of(info.Env())
       .promise(
-          info.Env(), [self] { return self->thresholds.cpu(); },
+          info.Env(), [self] { return on_host(self->thresholds); },
           [](Napi::Env env, const at::Tensor& values) -> Napi::Value {
             auto array = Napi::Float32Array::New(env, values.numel());
             std::copy_n(values.const_data_ptr<float>(), values.numel(), array.Data());

@@ -68,7 +68,7 @@ namespace {
 BatchLimits limits(const ModelState& state) { return {state.vocab_size, state.encoder}; }
 
 void copy_to(float* data, const at::Tensor& values) {
-  at::Tensor contiguous = values.cpu().contiguous();
+  at::Tensor contiguous = on_host(values).contiguous();
   std::memcpy(data, contiguous.const_data_ptr<float>(), contiguous.numel() * sizeof(float));
 }
 
@@ -216,7 +216,7 @@ Napi::Value ModelHandle::embed(const Napi::CallbackInfo& info) {
   AbortFlag abort = AbortHandle::optional(given["abort"]);
   Environment& environment = Environment::of(info.Env());
   return environment.promise(
-      info.Env(), [=] { return self->model->embed(texts->ids, texts->lengths, abort).cpu().contiguous(); },
+      info.Env(), [=] { return on_host(self->model->embed(texts->ids, texts->lengths, abort)).contiguous(); },
       [](Napi::Env env, const at::Tensor& vectors) -> Napi::Value {
         auto array = Napi::Float32Array::New(env, vectors.numel());
         copy_to(array.Data(), vectors);

@@ -148,7 +148,7 @@ Napi::Value quantiles(const Napi::CallbackInfo& info) {
           [=] {
             const at::Tensor room = room_beside<double>(values->tensor, static_cast<int64_t>(at.size()));
             values->kernels().quantiles(values->length, values->data(), at, values_in<double>(room));
-            const at::Tensor here = room.cpu();
+            const at::Tensor here = on_host(room);
             const double* found = values_in<double>(here);
             return std::vector<double>(found, found + at.size());
           },

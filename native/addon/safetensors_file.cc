@@ -273,7 +273,7 @@ Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
             for (Source& source : *sources) {
               if (source.vector && !source.vector->device.is_cpu()) {
                 const at::Tensor here =
-                    source.vector->tensor.narrow(0, source.offset, elements(source.tensor.shape)).cpu();
+                    on_host(source.vector->tensor.narrow(0, source.offset, elements(source.tensor.shape)));
                 const float* values = here.const_data_ptr<float>();
                 source.values.assign(values, values + here.numel());
                 source.tensor.values = source.values.data();

@@ -55,7 +55,7 @@ Napi::Value StepReportsHandle::take(const Napi::CallbackInfo& info) {
           [self, count] {
             std::vector<StepReport> reports(count);
             if (count == 0) return reports;
-            const at::Tensor here = self->room.cpu();
+            const at::Tensor here = on_host(self->room);
             std::memcpy(reports.data(), here.const_data_ptr(), count * sizeof(StepReport));
             self->room.zero_();
             return reports;

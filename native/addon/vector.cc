@@ -89,7 +89,7 @@ Napi::Value VectorHandle::read(const Napi::CallbackInfo& info) {
       env,
       [self, offset, count, data = target.data] {
         if (count == 0) return Done{};
-        const at::Tensor here = self->tensor.narrow(0, offset, count).cpu();
+        const at::Tensor here = on_host(self->tensor.narrow(0, offset, count));
         std::memcpy(data, here.const_data_ptr<float>(), count * sizeof(float));
         return Done{};
       },

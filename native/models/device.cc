@@ -1,13 +1,23 @@
 #include "models/device.h"
 
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
 #include <atomic>
 #include <stdexcept>
+
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
 
 std::atomic<const Kernels*> cpu{nullptr};
 std::atomic<const Kernels*> cuda{nullptr};
+
+// libtorch's operators switch to their tensors' card and back; a thread that nobody told is on the first one.
+void make_current(at::Device device) {
+  const c10::impl::DeviceGuardImplInterface* cards = c10::impl::getDeviceGuardImpl(device.type());
+  if (cards->getDevice() != device) cards->setDevice(device);
+}
 
 }  // namespace
 
@@ -18,7 +28,17 @@ const Kernels& kernels_of(const at::Tensor& tensor) {
   }
   const Kernels* given = tensor.is_cuda() ? cuda.load(std::memory_order_acquire) : nullptr;
   if (!given) throw std::logic_error("there are no kernels for device " + tensor.device().str());
+  make_current(tensor.device());
   return *given;
+}
+
+bool has_kernels(c10::DeviceType device) {
+  return device == c10::kCPU || (device == c10::kCUDA && cuda.load(std::memory_order_acquire) != nullptr);
+}
+
+at::Tensor on_host(const at::Tensor& tensor) {
+  NamedWork work(kHostWait);
+  return tensor.cpu();
 }
 
 void set_kernels(c10::DeviceType device, const Kernels* kernels) {

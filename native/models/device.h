@@ -10,11 +10,15 @@
 
 namespace rkif {
 
-// The kernels of the device that holds the tensor. Throws std::logic_error where they have not been given.
+// The kernels of the device that holds the tensor, which is from now on the calling thread's: kernels are launched
+// there. Throws std::logic_error where they have not been given.
 const Kernels& kernels_of(const at::Tensor& tensor);
 
 // From now on those for this kind of device; null: none (for the CPU: its own). They outlive every use.
 void set_kernels(c10::DeviceType device, const Kernels* kernels);
+
+// Whether there are any for this kind of device.
+bool has_kernels(c10::DeviceType device);
 
 // The values of an fp32 or bf16 tensor, and which of the two.
 inline Stored stored_type(const at::Tensor& tensor) {
@@ -46,11 +50,15 @@ T* values_in(const at::Tensor& room) {
   return static_cast<T*>(room.mutable_data_ptr());
 }
 
+// The values in the host's memory: waits for the device, where they are on one. Every wait goes through here, so that a
+// profile counts them (kHostWait), on the CPU those that there would be on a device.
+at::Tensor on_host(const at::Tensor& tensor);
+
 // A plain struct that the device's kernels wrote: waits for them.
 template <class T>
 T read_value(const at::Tensor& room, int64_t index = 0) {
   T value;
-  const at::Tensor here = room.narrow(0, index * static_cast<int64_t>(sizeof(T)), sizeof(T)).cpu();
+  const at::Tensor here = on_host(room.narrow(0, index * static_cast<int64_t>(sizeof(T)), sizeof(T)));
   std::memcpy(&value, here.const_data_ptr(), sizeof(T));
   return value;
 }

@@ -104,7 +104,7 @@ void forbid_ends(const at::Tensor& logits, const GenerateOptions& options, const
 }
 
 std::vector<int32_t> best_tokens(const at::Tensor& logits) {
-  at::Tensor best = at::argmax(logits, 1).cpu();
+  at::Tensor best = on_host(at::argmax(logits, 1));
   const int64_t* ids = best.const_data_ptr<int64_t>();
   return {ids, ids + best.numel()};
 }
@@ -113,7 +113,7 @@ std::vector<int32_t> best_tokens(const at::Tensor& logits) {
 // that cannot be.
 void check_numbers(const at::Tensor& logits, const std::vector<int32_t>& best, const std::vector<GenerationRow>& rows) {
   const at::Tensor columns = index_tensor(best, logits).to(at::kLong).unsqueeze(1);
-  const at::Tensor found = at::gather(logits, 1, columns).cpu();
+  const at::Tensor found = on_host(at::gather(logits, 1, columns));
   const float* values = found.const_data_ptr<float>();
   for (size_t i = 0; i < rows.size(); ++i) {
     if (std::isfinite(values[i])) continue;
@@ -126,7 +126,7 @@ void check_numbers(const at::Tensor& logits, const std::vector<int32_t>& best, c
 
 std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling,
                                    const std::vector<GenerationRow>& rows) {
-  at::Tensor values = logits.contiguous().cpu();
+  at::Tensor values = on_host(logits.contiguous());
   const int64_t count = values.size(1);
   const float* data = values.const_data_ptr<float>();
   std::vector<int32_t> tokens(rows.size());

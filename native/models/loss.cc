@@ -41,7 +41,7 @@ void for_chunks(const at::Tensor& logits, const Visit& visit) {
 
 std::vector<double> losses_of(const std::vector<at::Tensor>& log_p) {
   if (log_p.empty()) return {};
-  at::Tensor here = at::cat(log_p).cpu();
+  at::Tensor here = on_host(at::cat(log_p));
   const float* values = here.const_data_ptr<float>();
   std::vector<double> losses(here.numel());
   for (size_t i = 0; i < losses.size(); ++i) losses[i] = -double{values[i]};

@@ -35,7 +35,8 @@ double add_orthogonality_gradient(const Linear& layer, const Orthogonality& pena
     const at::Tensor derivative = squared ? overlap.mul(2) : at::sign(overlap);
     at::Tensor into = layer.a.grad();
     into.addmm_(derivative.t(), layer.frozen_a, 1, penalty.l1);
-    value += penalty.l1 * at::sum(squared ? overlap.square_() : overlap.abs_(), at::kDouble).item<double>();
+    const at::Tensor sum = at::sum(squared ? overlap.square_() : overlap.abs_(), at::kDouble);
+    value += penalty.l1 * *on_host(sum).const_data_ptr<double>();
   }
   if (penalty.l2 != 0) {
     value += penalty.l2 * (add_norm_gradient(layer.a, penalty.l2) + add_norm_gradient(layer.b, penalty.l2));

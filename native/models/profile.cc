@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 namespace rkif {
 namespace {
@@ -21,51 +23,58 @@ struct Total {
   int64_t calls = 0;
 };
 
-struct Profile {
-  std::optional<at::CallbackHandle> callback;
-  std::vector<Open> open;
-  std::unordered_map<std::string, Total> totals;
-};
+// Of one thread: its operators that have begun, and the callback where it is the thread that measures.
+thread_local std::vector<Open> open;
+thread_local std::optional<at::CallbackHandle> callback;
 
-thread_local Profile profile;
+// Of all threads that compute for the one that measures: libtorch gives a thread's callbacks on to those of its
+// backward passes.
+std::mutex mutex;
+std::unordered_map<std::string, Total> totals;
 
 std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction&) {
-  profile.open.push_back({Clock::now()});
+  open.push_back({Clock::now()});
   return nullptr;
 }
 
 // Operators of a thread end in the reverse of the order in which they began.
 void end(const at::RecordFunction& function, at::ObserverContext*) {
-  if (profile.open.empty()) return;
-  const Open one = profile.open.back();
-  profile.open.pop_back();
+  if (open.empty()) return;
+  const Open one = open.back();
+  open.pop_back();
   const Clock::duration whole = Clock::now() - one.started;
-  Total& total = profile.totals[function.name()];
-  total.time += whole - one.inside;
-  ++total.calls;
-  if (!profile.open.empty()) profile.open.back().inside += whole;
+  {
+    const std::lock_guard lock(mutex);
+    Total& total = totals[function.name()];
+    total.time += whole - one.inside;
+    ++total.calls;
+  }
+  if (!open.empty()) open.back().inside += whole;
 }
 
-void stop() {
-  if (profile.callback) at::removeCallback(*profile.callback);
-  profile = {};
+std::unordered_map<std::string, Total> stop() {
+  if (callback) at::removeCallback(*callback);
+  callback.reset();
+  open.clear();
+  const std::lock_guard lock(mutex);
+  return std::exchange(totals, {});
 }
 
 }  // namespace
 
 void start_profile() {
   stop();
-  at::RecordFunctionCallback callback(begin, end);
-  callback.scopes({at::RecordScope::FUNCTION});
-  profile.callback = at::addThreadLocalCallback(callback);
+  at::RecordFunctionCallback measure(begin, end);
+  measure.scopes({at::RecordScope::FUNCTION});
+  callback = at::addThreadLocalCallback(measure);
 }
 
 std::vector<OperatorTime> end_profile() {
+  if (!callback) return {};
   std::vector<OperatorTime> found;
-  for (const auto& [name, total] : profile.totals)
+  for (const auto& [name, total] : stop())
     found.push_back({name, std::chrono::duration<double>(total.time).count(), total.calls});
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-  stop();
   return found;
 }
 

@@ -16,7 +16,11 @@ struct OperatorTime {
   int64_t calls;
 };
 
-// Measures what this thread does from now on; what was measured before is dropped.
+// The name that waits for a device have, such as for a loss; see on_host in device.h.
+inline constexpr const char* kHostWait = "rkif::wait";
+
+// Measures what this thread does from now on, and what the threads do that compute its backward passes on a GPU: a
+// thread's time there is that of handing work to the GPU. What was measured before, by any thread, is dropped.
 void start_profile();
 
 // Ends it; nothing where none was started on this thread. Longest first.

@@ -29,6 +29,34 @@ describe("profile", () => {
     model.dispose();
   });
 
+  it("counts the reads that wait for a GPU, and no others", async () => {
+    const model = await loadSmallModel();
+    const waits = async (work: () => unknown): Promise<number> => {
+      addon().startProfile();
+      await work();
+      const operators = await addon().endProfile();
+      // Reads that went another way.
+      const others = ["aten::_local_scalar_dense", "aten::nonzero", "aten::equal"];
+      expect(operators.filter(({ name }) => others.includes(name))).to.deep.equal([]);
+      return operators.find(({ name }) => name === "rkif::wait")?.calls ?? 0;
+    };
+    const { parameters } = model;
+    const start = parameters.copy();
+    expect(await waits(() => start.minus(parameters).addScaled(start, 2))).to.equal(0);
+    expect(await waits(() => start.norm())).to.equal(1);
+    expect(await waits(() => start.read(0, 3))).to.equal(1);
+    expect(await waits(() => addon().quantiles(start, [0.1, 0.5]))).to.equal(1);
+    const options = { divisor: 4, lossScale: 1, dropout: { seed: 1, task: 0, loop: 0, step: 0 } };
+    expect(await waits(() => model.accumulate(batch, options))).to.equal(1);
+    const reports = addon().createStepReports(2, parameters);
+    const into = { reports, index: 0 };
+    expect(await waits(() => model.accumulate(batch, { ...options, into }))).to.equal(0);
+    expect(await waits(() => reports.take(2))).to.equal(1);
+    reports.dispose();
+    start.dispose();
+    model.dispose();
+  });
+
   it("a second start drops what the first measured", async () => {
     const vectors = Array.from({ length: 4 }, () => addon().createVector(4));
     const [parameters, gradients, m, v] = vectors as [
