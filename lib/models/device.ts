@@ -1,5 +1,5 @@
 import type { ModelOptions } from "../native/contract.js";
-import { chooseDevice, type DeviceOption } from "../native/cuda.js";
+import { chooseDevice, cudaUnavailable, onCpu, type DeviceOption } from "../native/cuda.js";
 import { loadAddon } from "../native/load.js";
 
 /** Where a model goes, and for "auto" why. */
@@ -18,6 +18,13 @@ export async function openDevice(wanted: DeviceOption): Promise<OpenDevice> {
   const reason = chosen.reason === undefined ? {} : { reason: chosen.reason };
   if (chosen.device === "cpu") return { device: "cpu", ...reason };
   const { device, library } = chosen.cuda;
-  await loadAddon().openCuda(library.path);
-  return { device: `cuda:${device.index}`, ...reason };
+  const name = `cuda:${device.index}` as const;
+  try {
+    await loadAddon().openCuda(library.path, name);
+  } catch (error) {
+    const why = wanted === "auto" ? cudaUnavailable(error) : undefined;
+    if (why === undefined) throw error;
+    return { device: "cpu", reason: onCpu(why) };
+  }
+  return { device: name, ...reason };
 }

@@ -548,7 +548,10 @@ export interface LowRankProduct {
 
 /** What an operator took while a profile was measured. */
 export interface OperatorTime {
-  /** Of libtorch ("aten::mm") or a loop of the addon's own ("rkif::attention"). */
+  /**
+   * Of libtorch ("aten::mm") or a loop of the addon's own ("rkif::attention"). "rkif::wait" is what reads values that a GPU computed and
+   * waits for it; on the CPU, where it would.
+   */
   readonly name: string;
   /** Without the operators it called. */
   readonly seconds: number;
@@ -560,12 +563,20 @@ export interface Addon {
   /** Threads used inside one operation, 1..1024. Takes effect for the work enqueued after it. */
   setThreads(threads: number): void;
   getThreads(): Promise<number>;
-  /** Measures where the compute thread's time goes, of the work enqueued after it; every operator is then a little slower. */
+  /**
+   * Measures where the compute thread's time goes, and that of the threads of a GPU's backward passes, of the work enqueued after it; every
+   * operator is then a little slower. Of a GPU's operators it is the time to hand them to the GPU.
+   */
   startProfile(): void;
   /** Ends what {@link startProfile} began, after the work already enqueued. Longest first; empty where none was begun. */
   endProfile(): Promise<OperatorTime[]>;
-  /** Opens the library of CUDA kernels at `path`, whose own libraries are loaded already. Once a process, before the first model on a GPU. */
-  openCuda(path: string): Promise<void>;
+  /**
+   * Opens the library of CUDA kernels at `path`, whose own libraries are loaded already, for models on `device` (default "cuda", the first
+   * GPU). Before anything is computed on the CPU; nothing is changed where it fails.
+   *
+   * @throws RkifError `CUDA_UNAVAILABLE` where the process has computed before libtorch's CUDA half was open, or the GPU does not work
+   */
+  openCuda(path: string, device?: "cuda" | `cuda:${number}`): Promise<void>;
   createAbortFlag(): AbortFlag;
   /** A vector of zeros, on the device of `like` (absent: in the CPU's memory). */
   createVector(length: number, like?: Vector): Vector;

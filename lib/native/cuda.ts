@@ -159,19 +159,28 @@ export type ChosenDevice =
 export function chooseDevice(wanted: DeviceOption, options: CudaOptions = {}): ChosenDevice {
   if (wanted === "cpu") return { device: "cpu" };
   if (wanted === "cuda") return { device: "cuda", cuda: loadCuda(options) };
-  const cpu = (why: string): ChosenDevice => ({
-    device: "cpu",
-    reason: `device auto: the CPU, since ${why}`,
-  });
+  const cpu = (why: string): ChosenDevice => ({ device: "cpu", reason: onCpu(why) });
   const [problem] = opened === undefined ? inspectCuda(options).problems : [];
   if (problem !== undefined) return cpu(problem.found);
   try {
     const cuda = loadCuda(options);
     return { device: "cuda", cuda, reason: `device auto: ${describeDevice(cuda.device)}` };
   } catch (error) {
-    if (!(error instanceof RkifError) || error.code !== "CUDA_UNAVAILABLE") throw error;
-    return cpu(error.message.split("\n", 1).join());
+    const why = cudaUnavailable(error);
+    if (why === undefined) throw error;
+    return cpu(why);
   }
+}
+
+/** The line that `auto` tells where it takes the CPU. */
+export function onCpu(why: string): string {
+  return `device auto: the CPU, since ${why}`;
+}
+
+/** The first line of an error that says that no GPU can be used; undefined for any other error. The addon's are no instances of RkifError. */
+export function cudaUnavailable(error: unknown): string | undefined {
+  const { code, message } = error as { code?: unknown; message: string };
+  return code === "CUDA_UNAVAILABLE" ? message.split("\n", 1).join() : undefined;
 }
 
 /** "NVIDIA H200 (architecture 9.0, 140 GiB)". */

@@ -1,13 +1,12 @@
 #include "addon/cuda.h"
 
-#include <ATen/ops/empty.h>
 #include <dlfcn.h>
 
 #include <stdexcept>
 
 #include "addon/handle.h"
 #include "kernels/cuda/library.h"
-#include "models/device.h"
+#include "models/gpu.h"
 
 namespace rkif::addon {
 
@@ -21,24 +20,24 @@ Function* symbol(void* library, const std::string& path, const char* name) {
 }
 
 // The process keeps the library: kernels may be under way whenever it could be closed.
-void open_kernels(const std::string& path) {
+void open_kernels(const std::string& path, at::Device device) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) throw std::runtime_error(std::string("the CUDA kernels cannot be loaded: ") + dlerror());
-  const Kernels* kernels = symbol<CudaKernelsFunction>(library, path, kCudaKernelsName)();
-  // Libtorch's own half: without it this fails, here and with a message of its own.
-  at::empty({1}, at::TensorOptions(at::kFloat).device(at::kCUDA));
-  set_kernels(at::kCUDA, kernels);
+  open_gpu(device, symbol<CudaKernelsFunction>(library, path, kCudaKernelsName)());
 }
 
 }  // namespace
 
 Napi::Value open_cuda(const Napi::CallbackInfo& info) {
   std::string path = argument(info, 0, "openCuda: path").string();
+  const Argument card = argument(info, 1, "openCuda: device");
+  const at::Device device = card.missing() ? at::Device(at::kCUDA, 0) : device_of(card);
+  if (device.is_cpu()) card.refuse("\"cuda\" or \"cuda:\" and a number");
   return Environment::of(info.Env())
       .promise(
           info.Env(),
-          [path] {
-            open_kernels(path);
+          [path, device] {
+            open_kernels(path, device);
             return Done{};
           },
           to_undefined);

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "checkpoints/safetensors.h"
+#include "models/gpu.h"
 #include "models/model.h"
 
 namespace rkif::addon {
@@ -21,6 +22,8 @@ Problem describe(std::exception_ptr error) {
     return {"CHECKPOINT_MISMATCH", e.what()};
   } catch (const NotFinite& e) {
     return {"NON_FINITE", e.what()};
+  } catch (const GpuUnavailable& e) {
+    return {"CUDA_UNAVAILABLE", e.what()};
   } catch (const c10::OutOfMemoryError& e) {
     return {"OUT_OF_MEMORY", e.what_without_backtrace()};  // a GPU's
   } catch (const c10::Error& e) {

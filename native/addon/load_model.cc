@@ -8,6 +8,7 @@
 #include "addon/model.h"
 #include "addon/model_family.h"
 #include "checkpoints/safetensors.h"
+#include "models/gpu.h"
 
 namespace rkif::addon {
 
@@ -133,6 +134,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
       .promise(
           info.Env(),
           [=] {
+            require_open(given.device);
             auto state = std::make_shared<ModelState>();
             OpenWeights opened = open_weights(files, skip, copy);
             ModelOptions options = given;

@@ -273,7 +273,7 @@ describe("loading the CUDA half", function () {
       cpSync(join(dirname(local!.addon), "rkif.json"), join(folder, "rkif.json"));
       const info = { cuda: "13.2", architectures: [80, 90], ...local!.info };
       scratch.write(join(prebuilds, "libtorch-x", "rkif_cuda.json"), JSON.stringify(info));
-      const empty = scratch.write("empty.c", "int rkif_nothing;\n");
+      const empty = scratch.write("empty.c", "const void* rkif_cuda_kernels(void) { return 0; }\n");
       if (kernels === undefined) compile(empty, join(folder, "librkif_cuda.so"));
       else scratch.write(join(prebuilds, "libtorch-x", "librkif_cuda.so"), kernels);
       const libraries = scratch.mkdir("site", "torch", "lib");
@@ -313,6 +313,24 @@ describe("loading the CUDA half", function () {
       expect(JSON.parse(device ?? "")).to.include({ name: "NVIDIA H200" });
       expect(error).to.equal("{}");
       expect(JSON.parse(libraries ?? "")).to.have.length(3);
+    });
+
+    it("tells what to do where libtorch's CUDA half is not in use, and the CPU goes on", () => {
+      const late = `
+        const load = (libtorch) => openAddon({ ...place, libtorch });
+        const { library, libtorch } = openCuda(inspectCudaAt(place), load);
+        const { addon } = load(libtorch.folder);
+        try { await addon.openCuda(library.path, "cuda:0"); } catch ({ code, message }) { show({ code, message }); }
+        const vector = addon.createVector(3);
+        vector.fill(2);
+        show([...(await vector.read())]);`;
+      const RKIF_LIBTORCH = realPackage(undefined);
+      const [text = "", values] = run(late, { RKIF_LIBTORCH, FAKE_CUDA_DEVICES: H200 }).split("\n");
+      const { code, message } = JSON.parse(text) as { code: string; message: string };
+      expect(code).to.equal("CUDA_UNAVAILABLE");
+      expect(message).to.match(/^no GPU can be used: this process has computed without libtorch's CUDA half/);
+      expect(message).to.contain("Possible solutions:");
+      expect(values).to.equal("[2,2,2]");
     });
 
     it("tells the dynamic linker's words where a library is damaged", () => {

@@ -167,6 +167,14 @@ describe("model", () => {
     }
   });
 
+  it("a GPU that was not opened takes no model", async () => {
+    const options: ModelOptions = { ...(await modelOptions()), device: "cuda:1" };
+    await rejected(addon().loadModel(options), "CUDA_UNAVAILABLE", "no GPU is open", "cuda:1", "openCuda");
+    expect(() => addon().openCuda("kernels.so", "cpu" as "cuda")).to.throw(
+      /openCuda: device.*expected "cuda"/,
+    );
+  });
+
   it("a language model embeds no texts", async () => {
     const texts = { inputIds: batch.inputIds, inputLengths: batch.inputLengths };
     await rejected(model.embed(texts), "INVALID_ARGUMENT", "encoder");

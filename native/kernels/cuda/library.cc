@@ -8,6 +8,8 @@
 #include <cuda_runtime_api.h>
 #include <torch/version.h>
 
+#include <vector>
+
 #include "kernels/cuda/cuda_kernels.h"
 
 #define RKIF_EXPORT extern "C" __attribute__((visibility("default")))
@@ -24,19 +26,24 @@ RKIF_EXPORT const char* rkif_cuda_interface() { return RKIF_KERNELS; }
 namespace rkif::cuda {
 namespace {
 
+// Of every card.
+std::vector<int> multiprocessors() {
+  int cards = 0;
+  C10_CUDA_CHECK(cudaGetDeviceCount(&cards));
+  std::vector<int> counts(static_cast<size_t>(cards));
+  for (int card = 0; card < cards; ++card) {
+    C10_CUDA_CHECK(cudaDeviceGetAttribute(&counts[card], cudaDevAttrMultiProcessorCount, card));
+  }
+  return counts;
+}
+
 // The stream that libtorch's own operators run on, and memory from its pool: in one order, without waiting.
 Context current_context() {
+  static const std::vector<int> of_cards = multiprocessors();
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
-  // Of the first card that is asked for: others of a machine are mostly its like, and only the size of grids depends on
-  // it.
-  static const int multiprocessors = [&] {
-    int count = 0;
-    C10_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, stream.device_index()));
-    return count;
-  }();
   Context context;
   context.stream = stream.stream();
-  context.multiprocessors = multiprocessors;
+  context.multiprocessors = of_cards.at(stream.device_index());
   context.allocate = [](int64_t bytes, void* on) {
     return c10::cuda::CUDACachingAllocator::raw_alloc_with_stream(static_cast<size_t>(bytes),
                                                                   static_cast<cudaStream_t>(on));
