@@ -7,6 +7,7 @@
 
 #include "addon/handle.h"
 #include "kernels/cuda/library.h"
+#include "memory/device_memory.h"
 #include "models/device.h"
 
 namespace rkif::addon {
@@ -25,9 +26,11 @@ void open_kernels(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) throw std::runtime_error(std::string("the CUDA kernels cannot be loaded: ") + dlerror());
   const Kernels* kernels = symbol<CudaKernelsFunction>(library, path, kCudaKernelsName)();
+  const DeviceMemory* memory = symbol<CudaMemoryFunction>(library, path, kCudaMemoryName)();
   // Libtorch's own half: without it this fails, here and with a message of its own.
   at::empty({1}, at::TensorOptions(at::kFloat).device(at::kCUDA));
   set_kernels(at::kCUDA, kernels);
+  set_device_memory(memory);
 }
 
 }  // namespace
