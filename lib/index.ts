@@ -9,6 +9,7 @@ export {
   type LoadModelOptions,
   type TrainedModel,
 } from "./models/trained-model.js";
+export { deviceMemory, resetPeakDeviceMemory } from "./models/device-memory.js";
 export { loadAdapter } from "./models/adapter.js";
 export { mergeAdapter, type MergeOptions, type MergeReport } from "./models/merge.js";
 export { resolveAdaptedModules, type LoraConfig } from "./models/lora.js";

@@ -16,7 +16,7 @@ import { Display } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
 const used = [
-  ...["model", "baseType", "copyWeights", "memory", "threads", "device", "tokenCache"],
+  ...["model", "baseType", "copyWeights", "memory", "threads", "device", "deviceMemoryLimit", "tokenCache"],
   ...["promptTemplate", "sourceTokens", "cutoffTokens", "encoderText"],
   ...["evaluateBy", "metric", "maxNewTokens", "evaluationTokens"],
   ...["data", "benchmark", "order", "testLimit"],

@@ -12,7 +12,7 @@ import { Display, interruptSignal } from "./display.js";
 import { addConfigFlags, givenOptions } from "./flags.js";
 
 const used = [
-  ...["model", "baseType", "copyWeights", "memory", "threads", "device"],
+  ...["model", "baseType", "copyWeights", "memory", "threads", "device", "deviceMemoryLimit"],
   ...["maxNewTokens", "evaluationTokens"],
 ];
 

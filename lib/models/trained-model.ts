@@ -43,6 +43,11 @@ export interface LoadModelOptions {
    * ({@link TrainedModel.warnings} says which, and why). Default "cpu".
    */
   device?: DeviceOption;
+  /**
+   * Bytes of the GPU's memory that this process may take for all its models; absent: as before, in the beginning all of it. CUDA itself takes
+   * some hundred MB beside it.
+   */
+  deviceMemoryLimit?: number;
   /** Threads of one operation, for the whole process; null or absent: one for a small model, libtorch's choice for others. */
   threads?: number | null;
   /** "none": the model as it is. Target modules null: queries and values, as PEFT chooses where nothing is said. */
@@ -88,10 +93,14 @@ export function modelFolder(model: string): string {
  */
 export async function loadModel(options: LoadModelOptions): Promise<TrainedModel> {
   // Before the addon is used for anything: with a GPU it may be another libtorch that has to be loaded.
-  const { device, reason } = await openDevice(options.device ?? "cpu");
+  const { deviceMemoryLimit } = options;
+  const { device, reason } = await openDevice(options.device ?? "cpu", { deviceMemoryLimit });
   const folder = modelFolder(options.model);
   const { files, skip, warnings } = await readCheckpoint(folder);
   if (reason !== undefined) warnings.push(reason);
+  if (device === "cpu" && deviceMemoryLimit !== undefined) {
+    warnings.push("deviceMemoryLimit has no effect: the model computes on the CPU");
+  }
   const config = await readModelConfig(folder, files);
   const tokenizer = await Tokenizer.open(folder, { cache: options.tokenCache });
   const { vocabSize } = config.config;

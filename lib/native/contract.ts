@@ -546,6 +546,17 @@ export interface LowRankProduct {
   scale: number;
 }
 
+/** What a GPU's memory is used for by this process' pool, in bytes; what libraries take by themselves is not in it. */
+export interface DeviceMemory {
+  /** Of tensors, and of kernels under way. */
+  readonly allocated: number;
+  /** What the pool has taken of the card for them, and keeps. */
+  readonly reserved: number;
+  /** The most at once since the beginning, or since the peaks were last reset. */
+  readonly peakAllocated: number;
+  readonly peakReserved: number;
+}
+
 /** What an operator took while a profile was measured. */
 export interface OperatorTime {
   /**
@@ -577,6 +588,17 @@ export interface Addon {
    * @throws RkifError `CUDA_UNAVAILABLE` where the process has computed before libtorch's CUDA half was open, or the GPU does not work
    */
   openCuda(path: string, device?: "cuda" | `cuda:${number}`): Promise<void>;
+  /**
+   * The pool of a GPU's memory takes no more than `bytes` from now on; null, or as much as the card has: all of it. A computation that needs
+   * more is rejected with `OUT_OF_MEMORY`. Needs {@link openCuda}, as all three.
+   *
+   * Rejected with `INVALID_ARGUMENT` where more is in use already.
+   */
+  limitDeviceMemory(device: string, bytes: number | null): Promise<void>;
+  /** What the pool holds when the work already enqueued has been given to the GPU. */
+  deviceMemory(device: string): Promise<DeviceMemory>;
+  /** From here on the peaks are those of what follows. */
+  resetPeakDeviceMemory(device: string): void;
   createAbortFlag(): AbortFlag;
   /** A vector of zeros, on the device of `like` (absent: in the CPU's memory). */
   createVector(length: number, like?: Vector): Vector;

@@ -6,15 +6,17 @@ import type { LearnerOptions } from "./options.js";
 export function loadOptions(
   config: Pick<
     LearnerOptions,
-    "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads" | "device"
+    "model" | "baseType" | "copyWeights" | "adapter" | "memory" | "threads" | "device" | "deviceMemoryLimit"
   > &
     Partial<Pick<LearnerOptions, "gradientCheckpointing">>,
 ): Omit<LoadModelOptions, "trainable"> {
   const { model, baseType, copyWeights, adapter, memory, threads, device, gradientCheckpointing } = config;
+  const { deviceMemoryLimit: limit } = config;
   return {
     ...{ model, baseType, copyWeights, threads, device },
     ...(gradientCheckpointing === undefined ? {} : { gradientCheckpointing }),
     ...(adapter === null ? {} : { adapter }),
     ...(memory === null ? {} : { memory: parseSize(memory, "memory") }),
+    ...(limit === null ? {} : { deviceMemoryLimit: parseSize(limit, "deviceMemoryLimit") }),
   };
 }

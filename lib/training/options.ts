@@ -161,6 +161,13 @@ export const runtimeOptions = z.object({
     .describe(
       "where the model computes; cuda: the first GPU that can be used; auto: that where everything for it is there, else the CPU",
     ),
+  deviceMemoryLimit: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      "most that this process' models may take of the GPU's memory, such as 40GB, where others share the card; null: all of it",
+    ),
   threads: count
     .nullable()
     .default(null)

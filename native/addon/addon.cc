@@ -7,6 +7,7 @@
 
 #include "addon/abort_flag.h"
 #include "addon/cuda.h"
+#include "addon/device_memory.h"
 #include "addon/environment.h"
 #include "addon/mask.h"
 #include "addon/model.h"
@@ -69,6 +70,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
       {"startProfile", start_profile},
       {"endProfile", end_profile},
       {"openCuda", open_cuda},
+      {"limitDeviceMemory", limit_device_memory},
+      {"deviceMemory", device_memory},
+      {"resetPeakDeviceMemory", reset_peak_device_memory},
       {"createAbortFlag", create_abort_flag},
       {"createVector", create_vector},
       {"createMask", create_mask},

@@ -4,12 +4,15 @@
 #include <utility>
 
 #include "memory/cpu_allocator.h"
+#include "memory/device_memory.h"
 
 namespace rkif::addon {
 
 namespace {
 // After so long without a job the memory goes back to the system: longer than the pauses within a run.
 constexpr std::chrono::seconds kIdle{2};
+// And that of a GPU, which somebody else may take for good: longer than a run's longest pause or a service's usual one.
+constexpr std::chrono::seconds kIdleOfDevice{60};
 }  // namespace
 
 ComputeThread& ComputeThread::instance() {
@@ -59,11 +62,18 @@ void ComputeThread::loop(int64_t number) {
   for (;;) {
     const auto called = [&] { return current_ != number || !queue_.empty(); };
     // By the system's clock: to wait by the steady one needs a newer glibc than the package asks for.
-    if (!wake_.wait_until(lock, std::chrono::system_clock::now() + kIdle, called)) {
+    const auto idle = std::chrono::system_clock::now();
+    const auto called_within = [&](std::chrono::seconds time) { return wake_.wait_until(lock, idle + time, called); };
+    if (!called_within(kIdle)) {
       lock.unlock();
       trim_cpu_memory();
       lock.lock();
-      wake_.wait(lock, called);
+      if (!called_within(kIdleOfDevice)) {
+        lock.unlock();
+        trim_device_memory();
+        lock.lock();
+        wake_.wait(lock, called);
+      }
     }
     if (current_ != number) break;
     Job job = std::move(queue_.front());
@@ -78,6 +88,7 @@ void ComputeThread::loop(int64_t number) {
   }
   lock.unlock();
   trim_cpu_memory();
+  trim_device_memory();
 }
 
 }  // namespace rkif::addon

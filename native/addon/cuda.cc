@@ -6,6 +6,7 @@
 
 #include "addon/handle.h"
 #include "kernels/cuda/library.h"
+#include "memory/device_memory.h"
 #include "models/gpu.h"
 
 namespace rkif::addon {
@@ -23,7 +24,9 @@ Function* symbol(void* library, const std::string& path, const char* name) {
 void open_kernels(const std::string& path, at::Device device) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) throw std::runtime_error(std::string("the CUDA kernels cannot be loaded: ") + dlerror());
+  const DeviceMemory* memory = symbol<CudaMemoryFunction>(library, path, kCudaMemoryName)();
   open_gpu(device, symbol<CudaKernelsFunction>(library, path, kCudaKernelsName)());
+  set_device_memory(memory);
 }
 
 }  // namespace

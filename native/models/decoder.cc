@@ -100,7 +100,7 @@ Decoder::Targets Decoder::targets_of(const Batch& batch) const {
   return targets;
 }
 
-at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options) const {
+at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const {
   Sequences inputs(batch.input_lengths);
   DecoderPass pass;
   pass.abort = options.abort;
@@ -110,11 +110,14 @@ at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options)
     pass.adapter_rate = adapter_rate();
     pass.counters = options.counters;
     pass.rows = std::make_shared<RowPlaces>(inputs, batch.record_keys);
+    pass.rows->join(upload);
   }
   DecoderInput input;
-  input.ids = index_tensor(batch.input_ids, embedding_);
-  input.places = rope_.places(positions_of(inputs), inputs.longest, embedding_);
+  upload.add(batch.input_ids, input.ids);
+  input.places = rope_.places(positions_of(inputs), inputs.longest, upload);
   input.spans = attention_spans(inputs, inputs, {}, batch.record_keys);
+  input.spans->join(upload);
+  upload.send();
   return stack_.run(input, embedding_, pass);
 }
 

@@ -58,6 +58,7 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
   kept->longest = kept->prompts.longest;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
     Tokens tokens;
+    std::vector<RowRun> prompt_runs, answer_runs;
     DecoderInput input;
     input.prompts = &kept->prompt_keys;
     int64_t answered = 0;
@@ -66,21 +67,30 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
     input.answers = &kept->answers.store();
     for (const GenerationRow& row : growing) {
       const int64_t query = static_cast<int64_t>(tokens.ids.size());
-      input.answer_runs.push_back({query, 1, kept->answers.place(row.slot, row.step - 1)});
+      answer_runs.push_back({query, 1, kept->answers.place(row.slot, row.step - 1)});
       tokens.add_growing(row, kept->answers);
     }
     for (const GenerationRow& row : entering) {
-      input.prompt_runs.push_back({static_cast<int64_t>(tokens.ids.size()), row.length, row.start});
+      prompt_runs.push_back({static_cast<int64_t>(tokens.ids.size()), row.length, row.start});
       tokens.add_entering(row, options.input_ids.data() + kept->prompts.starts[row.prompt]);
     }
-    input.ids = index_tensor(tokens.ids, embedding_);
+    Upload upload(embedding_);
+    upload.add(tokens.ids, input.ids);
     // As if the longest prompt grew as long as any answer, like a batch of which no row leaves: where the rotation
     // depends on the longest text, keys and later queries have to agree.
     kept->longest = std::max(kept->longest, kept->prompts.longest + answered);
-    input.places = rope_.places(tokens.positions, kept->longest, embedding_);
+    input.places = rope_.places(tokens.positions, kept->longest, upload);
     input.spans = std::make_shared<SpanList>(std::move(tokens.spans));
+    input.prompt_runs = std::make_shared<RowRunList>(std::move(prompt_runs));
+    input.answer_runs = std::make_shared<RowRunList>(std::move(answer_runs));
+    input.spans->join(upload);
+    input.prompt_runs->join(upload);
+    input.answer_runs->join(upload);
+    at::Tensor last;
+    if (!entering.empty()) upload.add(tokens.last, last);
+    upload.send();
     at::Tensor states = stack_.run(input, embedding_, kept->pass);
-    return head(entering.empty() ? states : at::index_select(states, 0, index_tensor(tokens.last, states)));
+    return head(last.defined() ? at::index_select(states, 0, last) : states);
   };
 }
 
@@ -105,10 +115,13 @@ Decoder::Predictions Decoder::option_states(const Sequences& prompts, const Sequ
   }
   DecoderPass pass;
   pass.abort = options.abort;
+  Upload upload(embedding_);
   DecoderInput input;
-  input.ids = index_tensor(ids, embedding_);
-  input.places = rope_.places(positions, longest, embedding_);
+  upload.add(ids, input.ids);
+  input.places = rope_.places(positions, longest, upload);
   input.spans = std::make_shared<SpanList>(std::move(spans));
+  input.spans->join(upload);
+  upload.send();
   return {stack_.run(input, embedding_, pass), std::move(rows)};
 }
 

@@ -74,8 +74,8 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   KeyValues keys{k, linear(x, block.v, adapter_place(pass, layer, kV))};
   KeyValues prefix = keys;
   if (input.prompts) {
-    input.prompts->write(static_cast<int64_t>(layer), keys, input.prompt_runs);
-    input.answers->write(static_cast<int64_t>(layer), keys, input.answer_runs);
+    input.prompts->write(static_cast<int64_t>(layer), keys, *input.prompt_runs);
+    input.answers->write(static_cast<int64_t>(layer), keys, *input.answer_runs);
     prefix = input.prompts->layers()[layer];
     keys = input.answers->layers()[layer];
   }

@@ -33,7 +33,7 @@ struct DecoderInput {
   // those of answers then, and their prefixes those of prompts. null: both are this call's own.
   KeyValueStore* prompts = nullptr;
   KeyValueStore* answers = nullptr;
-  std::vector<RowRun> prompt_runs, answer_runs;
+  RowRuns prompt_runs, answer_runs;
 };
 
 class DecoderStack {

@@ -3,6 +3,7 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 #include <atomic>
+#include <cstring>
 #include <stdexcept>
 
 #include "models/profile.h"
@@ -46,6 +47,15 @@ void set_kernels(c10::DeviceType device, const Kernels* kernels) {
     throw std::invalid_argument("kernels: expected those of the CPU or of CUDA");
   }
   (device == c10::kCPU ? cpu : cuda).store(kernels, std::memory_order_release);
+}
+
+bool reads_host_memory(c10::Device device) { return device.is_cpu() && cpu.load(std::memory_order_acquire) == nullptr; }
+
+at::Tensor copied_to(c10::Device device, const void* values, int64_t count, at::ScalarType type) {
+  // By way of libtorch's hooks: its CUDA half keeps such memory and knows by events when a copy has ended.
+  at::Tensor here = at::empty({count}, at::TensorOptions(type).pinned_memory(device.is_cuda()));
+  if (count > 0) std::memcpy(here.mutable_data_ptr(), values, here.nbytes());
+  return device.is_cpu() ? here : here.to(device, /*non_blocking=*/true);
 }
 
 }  // namespace rkif

@@ -1,4 +1,5 @@
-// The device that tensors are on: its kernels, and what goes there and comes from there.
+// The device that tensors are on: its kernels, and what goes there and comes from there (lists of a batch or a step
+// together: upload.h).
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -25,14 +26,20 @@ inline Stored stored_type(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kBFloat16 ? Stored::kBfloat16 : Stored::kFloat32;
 }
 
-// A tensor of these values where `like` is (undefined: on the CPU). Nothing waits for the device, and the values may go
-// when the call returns.
+// Whether what runs on the device reads the host's memory where it lies. Not a GPU, nor the CPU while it has other
+// kernels than its own: in tests it stands for a GPU then.
+bool reads_host_memory(c10::Device device);
+
+// `count` numbers of a type as a tensor on the device. A GPU copies from page-locked memory, which is used again when
+// the copy is done: nothing waits for the device, and the values may go when the call returns.
+at::Tensor copied_to(c10::Device device, const void* values, int64_t count, at::ScalarType type);
+
+// A tensor of these values where `like` is (undefined: on the CPU), as copied_to() makes it.
 template <class T>
 at::Tensor tensor_beside(const at::Tensor& like, const std::vector<T>& values, at::ScalarType type) {
-  at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, type);
-  TORCH_INTERNAL_ASSERT(tensor.nbytes() == values.size() * sizeof(T));
-  if (!values.empty()) std::memcpy(tensor.mutable_data_ptr(), values.data(), tensor.nbytes());
-  return !like.defined() || like.device().is_cpu() ? tensor : tensor.to(like.device(), true);
+  TORCH_INTERNAL_ASSERT(c10::elementSize(type) == sizeof(T));
+  return copied_to(like.defined() ? like.device() : c10::Device(c10::kCPU), values.data(),
+                   static_cast<int64_t>(values.size()), type);
 }
 
 // The same as int32, as operators take indices.

@@ -89,13 +89,10 @@ at::Tensor EncoderStack::norm(const at::Tensor& x, const LayerNorm& norm) const 
   return layer_norm(x, norm, config_.norm_epsilon);
 }
 
-at::Tensor EncoderStack::embedded(const std::vector<int32_t>& ids, const Sequences& texts,
-                                  const EncoderPass& pass) const {
-  std::vector<int32_t> rows = positions_of(texts);
-  for (int32_t& row : rows) row += static_cast<int32_t>(config_.first_position);
-  at::Tensor x = embed(index_tensor(ids, words_), words_);
+at::Tensor EncoderStack::embedded(const at::Tensor& ids, const at::Tensor& rows, const EncoderPass& pass) const {
+  at::Tensor x = embed(ids, words_);
   if (types_.defined()) x = at::add(x, types_.narrow(0, 0, 1));
-  x = at::add(x, embed(index_tensor(rows, words_), positions_));
+  x = at::add(x, embed(rows, positions_));
   return dropout(norm(x, embedding_norm_), place(pass, 0, kEmbedding));
 }
 
@@ -124,7 +121,16 @@ at::Tensor EncoderStack::run(const std::vector<int32_t>& ids, const Sequences& t
   // DistilBERT's attention has dropout on its probabilities only.
   const bool attention_output = config_.naming != EncoderNaming::kDistilBert;
   const Spans spans = attention_spans(texts, texts, {}, keys);
-  at::Tensor x = embedded(ids, texts, pass);
+  std::vector<int32_t> rows = positions_of(texts);
+  for (int32_t& row : rows) row += static_cast<int32_t>(config_.first_position);
+  Upload upload(words_);
+  at::Tensor of_words, of_positions;
+  upload.add(ids, of_words);
+  upload.add(rows, of_positions);
+  spans->join(upload);
+  if (pass.rows) pass.rows->join(upload);
+  upload.send();
+  at::Tensor x = embedded(of_words, of_positions, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     auto block = [=, this](const PartInputs& inputs) {
       const Block& weights = blocks_[layer];

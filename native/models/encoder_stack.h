@@ -47,7 +47,8 @@ class EncoderStack {
   Dropout place(const EncoderPass& pass, size_t layer, uint32_t site) const;
   Dropout adapter_place(const EncoderPass& pass, size_t layer, uint32_t site) const;
   at::Tensor norm(const at::Tensor& x, const LayerNorm& norm) const;
-  at::Tensor embedded(const std::vector<int32_t>& ids, const Sequences& texts, const EncoderPass& pass) const;
+  // `ids` and `rows`: of the tables of words and of positions.
+  at::Tensor embedded(const at::Tensor& ids, const at::Tensor& rows, const EncoderPass& pass) const;
   at::Tensor attention(const at::Tensor& x, const Spans& spans, const EncoderPass& pass, size_t layer) const;
   at::Tensor feed_forward(const at::Tensor& x, const EncoderPass& pass, size_t layer) const;
 

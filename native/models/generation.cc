@@ -103,23 +103,21 @@ void forbid_ends(const at::Tensor& logits, const GenerateOptions& options, const
   logits.view(-1).index_fill_(0, tensor_beside(logits, places, at::kLong), -std::numeric_limits<float>::infinity());
 }
 
-std::vector<int32_t> best_tokens(const at::Tensor& logits) {
-  at::Tensor best = on_host(at::argmax(logits, 1));
-  const int64_t* ids = best.const_data_ptr<int64_t>();
-  return {ids, ids + best.numel()};
-}
-
 // The best of what is no number would be any token; NaN counts as the highest. Minus infinity is a number here: a token
 // that cannot be.
-void check_numbers(const at::Tensor& logits, const std::vector<int32_t>& best, const std::vector<GenerationRow>& rows) {
-  const at::Tensor columns = index_tensor(best, logits).to(at::kLong).unsqueeze(1);
-  const at::Tensor found = on_host(at::gather(logits, 1, columns));
-  const float* values = found.const_data_ptr<float>();
+std::vector<int32_t> best_tokens(const at::Tensor& logits, const std::vector<GenerationRow>& rows) {
+  const at::Tensor best = at::argmax(logits, 1, /*keepdim=*/true);
+  // Before anything is read, which waits for the device.
+  const at::Tensor highest = at::gather(logits, 1, best);
+  const at::Tensor ids_here = on_host(best), highest_here = on_host(highest);
+  const float* values = highest_here.const_data_ptr<float>();
   for (size_t i = 0; i < rows.size(); ++i) {
     if (std::isfinite(values[i])) continue;
     throw NotFinite("generate: the logits behind prompt " + std::to_string(rows[i].prompt) +
                     " are not finite: the weights or the adapter hold values that are no numbers, or too large");
   }
+  const int64_t* ids = ids_here.const_data_ptr<int64_t>();
+  return {ids, ids + ids_here.numel()};
 }
 
 }  // namespace
@@ -153,8 +151,7 @@ std::vector<std::vector<int32_t>> generate_tokens(const GenerateOptions& options
     at::Tensor logits = next_logits(rows, entering).contiguous();
     rows.insert(rows.end(), entering.begin(), entering.end());
     forbid_ends(logits, options, rows);
-    const std::vector<int32_t> best = best_tokens(logits);
-    check_numbers(logits, best, rows);
+    const std::vector<int32_t> best = best_tokens(logits, rows);
     const std::vector<int32_t> chosen = options.sampling ? sample_tokens(logits, *options.sampling, rows) : best;
     std::vector<GenerationRow> growing;
     std::vector<int32_t> prompts, ended;

@@ -6,47 +6,69 @@
 
 #include <algorithm>
 
-#include "models/device.h"
-
 namespace rkif {
 namespace {
 
 // Numbers below which another thread is not worth waking.
 constexpr int64_t kGrain = 1 << 15;
 
-// Where a kernel of the device's library does it best.
-void copy_rows_by_index(const at::Tensor& from, const std::vector<RowRun>& runs, const at::Tensor& to) {
-  std::vector<int64_t> sources, targets;
+// Row by row, where they come from and where they go.
+std::vector<int64_t> rows_of(const std::vector<RowRun>& runs, int64_t RowRun::* first) {
+  std::vector<int64_t> rows;
   for (const RowRun& run : runs) {
-    for (int64_t i = 0; i < run.count; ++i) {
-      sources.push_back(run.from + i);
-      targets.push_back(run.to + i);
-    }
+    for (int64_t i = 0; i < run.count; ++i) rows.push_back(run.*first + i);
   }
-  at::Tensor into = to;
-  into.index_copy_(0, tensor_beside(to, targets, at::kLong),
-                   at::index_select(from, 0, tensor_beside(from, sources, at::kLong)));
-}
-
-void copy_rows(const at::Tensor& from, const std::vector<RowRun>& runs, const at::Tensor& to) {
-  at::Tensor rows = from.contiguous();
-  if (!to.device().is_cpu()) {
-    copy_rows_by_index(rows, runs, to);
-    return;
-  }
-  const int64_t width = to.size(1);
-  TORCH_CHECK(rows.size(1) == width, "a store of keys with ", width, " columns is given ", rows.size(1));
-  const float* source = rows.const_data_ptr<float>();
-  float* target = to.mutable_data_ptr<float>();
-  const int64_t grain = runs.empty() ? 1 : std::max<int64_t>(1, kGrain / (runs[0].count * width));
-  at::parallel_for(0, static_cast<int64_t>(runs.size()), grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      std::copy_n(source + runs[i].from * width, runs[i].count * width, target + runs[i].to * width);
-    }
-  });
+  return rows;
 }
 
 }  // namespace
+
+bool RowRunList::end_to_end() const {
+  int64_t next = runs_.empty() ? 0 : runs_[0].from;
+  for (const RowRun& run : runs_) {
+    if (run.from != next) return false;
+    next += run.count;
+  }
+  return true;
+}
+
+void RowRunList::join(Upload& upload) const {
+  if (runs_.empty() || reads_host_memory(upload.device())) return;
+  upload.add(rows_of(runs_, &RowRun::to), at::kLong, targets_);
+  if (!end_to_end()) upload.add(rows_of(runs_, &RowRun::from), at::kLong, sources_);
+}
+
+// Where a kernel of the device's library does it best.
+void RowRunList::copy_by_index(const at::Tensor& from, const at::Tensor& to) const {
+  if (!targets_.defined()) {
+    Upload upload(to);
+    join(upload);
+    upload.send();
+  }
+  const at::Tensor rows =
+      sources_.defined() ? at::index_select(from, 0, sources_) : from.narrow(0, runs_[0].from, targets_.size(0));
+  at::Tensor into = to;
+  into.index_copy_(0, targets_, rows);
+}
+
+void RowRunList::copy(const at::Tensor& from, const at::Tensor& to) const {
+  if (runs_.empty()) return;
+  at::Tensor rows = from.contiguous();
+  const int64_t width = to.size(1);
+  TORCH_CHECK(rows.size(1) == width, "a store of keys with ", width, " columns is given ", rows.size(1));
+  if (!reads_host_memory(to.device())) {
+    copy_by_index(rows, to);
+    return;
+  }
+  const float* source = rows.const_data_ptr<float>();
+  float* target = to.mutable_data_ptr<float>();
+  const int64_t grain = std::max<int64_t>(1, kGrain / (runs_[0].count * width));
+  at::parallel_for(0, static_cast<int64_t>(runs_.size()), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy_n(source + runs_[i].from * width, runs_[i].count * width, target + runs_[i].to * width);
+    }
+  });
+}
 
 KeyValueStore::KeyValueStore(int64_t layers, int64_t tokens, int64_t width, const at::TensorOptions& options) {
   for (int64_t i = 0; i < layers; ++i) {
@@ -54,17 +76,17 @@ KeyValueStore::KeyValueStore(int64_t layers, int64_t tokens, int64_t width, cons
   }
 }
 
-void KeyValueStore::write(int64_t layer, const KeyValues& computed, const std::vector<RowRun>& runs) {
-  copy_rows(computed.keys, runs, layers_[layer].keys);
-  copy_rows(computed.values, runs, layers_[layer].values);
+void KeyValueStore::write(int64_t layer, const KeyValues& computed, const RowRunList& runs) {
+  runs.copy(computed.keys, layers_[layer].keys);
+  runs.copy(computed.values, layers_[layer].values);
 }
 
-void KeyValueStore::resize(int64_t tokens, const std::vector<RowRun>& runs) {
+void KeyValueStore::resize(int64_t tokens, const RowRunList& runs) {
   // Layer by layer: both sizes of all of them would be twice the memory.
   for (KeyValues& layer : layers_) {
     for (at::Tensor* stored : {&layer.keys, &layer.values}) {
       at::Tensor other = at::empty({tokens, stored->size(1)}, stored->options());
-      copy_rows(*stored, runs, other);
+      runs.copy(*stored, other);
       *stored = other;
     }
   }
@@ -81,7 +103,7 @@ void AnswerKeys::reserve(int64_t tokens) {
   const int64_t capacity = std::min(std::max(2 * capacity_, tokens), std::max(most_, tokens));
   std::vector<RowRun> runs;
   for (int64_t slot = 0; slot < slots_; ++slot) runs.push_back({slot * capacity_, capacity_, slot * capacity});
-  store_.resize(slots_ * capacity, runs);
+  store_.resize(slots_ * capacity, RowRunList(std::move(runs)));
   capacity_ = capacity;
 }
 

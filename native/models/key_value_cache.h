@@ -3,7 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
+
+#include "models/upload.h"
 
 namespace rkif {
 
@@ -19,15 +23,37 @@ struct RowRun {
   int64_t to;
 };
 
+// What is copied in every layer alike. The indices that a device copies by go there once, however many layers there
+// are.
+class RowRunList {
+ public:
+  explicit RowRunList(std::vector<RowRun> runs) : runs_(std::move(runs)) {}
+  const std::vector<RowRun>& runs() const { return runs_; }
+  // Copies them, on the device that both are on.
+  void copy(const at::Tensor& from, const at::Tensor& to) const;
+  // The indices go along: copy() sends nothing then.
+  void join(Upload& upload) const;
+
+ private:
+  void copy_by_index(const at::Tensor& from, const at::Tensor& to) const;
+  // Whether the runs' rows lie end to end where they come from.
+  bool end_to_end() const;
+
+  std::vector<RowRun> runs_;
+  // sources_ only where the rows do not lie end to end.
+  mutable at::Tensor sources_, targets_;
+};
+using RowRuns = std::shared_ptr<const RowRunList>;
+
 // A fixed number of tokens in every layer. What has not been written is undefined, and takes no memory yet.
 class KeyValueStore {
  public:
   // `width`: columns of keys and of values. `options`: fp32 on the model's device.
   KeyValueStore(int64_t layers, int64_t tokens, int64_t width, const at::TensorOptions& options);
 
-  void write(int64_t layer, const KeyValues& computed, const std::vector<RowRun>& runs);
+  void write(int64_t layer, const KeyValues& computed, const RowRunList& runs);
   // Of another size from now on, with what the runs name where they say.
-  void resize(int64_t tokens, const std::vector<RowRun>& runs);
+  void resize(int64_t tokens, const RowRunList& runs);
   const std::vector<KeyValues>& layers() const { return layers_; }
 
  private:

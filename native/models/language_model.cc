@@ -24,10 +24,11 @@ LossReport LanguageModel::accumulate_batch(const Batch& batch, const AccumulateO
   if (targets.labels.empty()) return {};
 
   at::AutoGradMode with_graph(true);
-  at::Tensor rows = states(batch, options);
-  if (static_cast<int64_t>(targets.labels.size()) < rows.size(0)) {
-    rows = at::index_select(rows, 0, index_tensor(targets.rows, rows));
-  }
+  Upload upload(options_.device);
+  at::Tensor chosen;
+  if (targets.rows.size() < batch.labels.size()) upload.add(targets.rows, chosen);
+  at::Tensor rows = states(batch, options, upload);
+  if (chosen.defined()) rows = at::index_select(rows, 0, chosen);
   return backward_of_cross_entropy(head(rows), targets.labels, options);
 }
 
@@ -69,7 +70,8 @@ std::vector<double> LanguageModel::loss(const Batch& batch, const AbortFlag& abo
   if (targets.labels.empty()) return sums;
   AccumulateOptions options;
   options.abort = abort;
-  std::vector<double> losses = losses_of({states(batch, options), targets.rows}, targets.labels, abort);
+  Upload upload(options_.device);
+  std::vector<double> losses = losses_of({states(batch, options, upload), targets.rows}, targets.labels, abort);
   for (size_t i = 0; i < losses.size(); ++i) sums[targets.records[i]] += losses[i];
   return sums;
 }
@@ -77,7 +79,8 @@ std::vector<double> LanguageModel::loss(const Batch& batch, const AbortFlag& abo
 at::Tensor LanguageModel::logits(const Batch& batch) {
   c10::InferenceMode inference;
   check(batch);
-  return head(states(batch, {}));
+  Upload upload(options_.device);
+  return head(states(batch, {}, upload));
 }
 
 std::vector<std::vector<int32_t>> LanguageModel::generate(const GenerateOptions& options) {

@@ -36,8 +36,8 @@ class LanguageModel : public TrainableModel {
   virtual void check(const Batch& batch) const = 0;
   virtual Targets targets_of(const Batch& batch) const = 0;
   // States that the head makes logits from, of every row that logits() is to give. Dropout where the options ask for
-  // it.
-  virtual at::Tensor states(const Batch& batch, const AccumulateOptions& options) const = 0;
+  // it. The upload, to the model's device, is sent with what it holds already.
+  virtual at::Tensor states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const = 0;
   // fp32 logits of states.
   virtual at::Tensor head(const at::Tensor& states) const = 0;
 

@@ -1,7 +1,5 @@
 #include "models/packed.h"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 #include <numeric>
 #include <stdexcept>
@@ -76,23 +74,33 @@ void check_packed(const std::string& what, const std::vector<int32_t>& ids, cons
   }
 }
 
+std::vector<uint32_t> RowPlaces::both() const {
+  std::vector<uint32_t> both = records;
+  both.insert(both.end(), positions.begin(), positions.end());
+  return both;
+}
+
 const at::Tensor& RowPlaces::beside(const at::Tensor& like) const {
-  if (!placed_.defined()) {
-    std::vector<uint32_t> both = records;
-    both.insert(both.end(), positions.begin(), positions.end());
-    placed_ = tensor_beside(like, both, at::kInt).view({2, count()});
-  }
+  if (!placed_.defined()) placed_ = tensor_beside(like, both(), at::kInt);
   return placed_;
 }
 
+void RowPlaces::join(Upload& upload) const {
+  // Elsewhere they are laid out when dropout first asks for them.
+  if (!reads_host_memory(upload.device())) upload.add(both(), at::kInt, placed_);
+}
+
 DeviceSpans SpanList::beside(const at::Tensor& like) const {
-  if (like.device().is_cpu()) return {spans_, spans_.data()};
+  if (reads_host_memory(like.device())) return {spans_, spans_.data()};
   if (!placed_.defined()) {
-    std::vector<uint8_t> bytes(spans_.size() * sizeof(AttentionSpan));
-    if (!bytes.empty()) std::memcpy(bytes.data(), spans_.data(), bytes.size());
-    placed_ = tensor_beside(like, bytes, at::kByte);
+    placed_ =
+        copied_to(like.device(), spans_.data(), static_cast<int64_t>(spans_.size() * sizeof(AttentionSpan)), at::kByte);
   }
   return {spans_, static_cast<const AttentionSpan*>(placed_.const_data_ptr())};
+}
+
+void SpanList::join(Upload& upload) const {
+  if (!reads_host_memory(upload.device())) upload.add_structs(spans_, placed_);
 }
 
 }  // namespace rkif

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/device.h"
+#include "models/upload.h"
 
 namespace rkif {
 
@@ -30,10 +30,14 @@ struct RowPlaces {
 
   RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& record_keys);
   int64_t count() const { return static_cast<int64_t>(records.size()); }
-  // Both vectors as one tensor, [2, rows] of 32 bits, where `like` is: copied there once.
+  // The records, then the positions, as 32 bits each, where `like` is: copied there once.
   const at::Tensor& beside(const at::Tensor& like) const;
+  // Goes along: beside() copies nothing then.
+  void join(Upload& upload) const;
 
  private:
+  std::vector<uint32_t> both() const;
+
   mutable at::Tensor placed_;
 };
 
@@ -47,6 +51,8 @@ class SpanList {
   const std::vector<AttentionSpan>& spans() const { return spans_; }
   // The list as kernels on the device of `like` take it.
   DeviceSpans beside(const at::Tensor& like) const;
+  // Goes along: beside() copies nothing then.
+  void join(Upload& upload) const;
 
  private:
   std::vector<AttentionSpan> spans_;

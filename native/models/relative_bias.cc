@@ -4,6 +4,7 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -73,10 +74,20 @@ int32_t RelativeBuckets::bucket(int64_t offset) const {
   return side + of_distance_[std::min<int64_t>(distance, static_cast<int64_t>(of_distance_.size()) - 1)];
 }
 
+at::Tensor RelativeBuckets::buckets_of_offsets(const at::Tensor& like, int64_t reach) const {
+  if (reach > placed_reach_ || placed_.device() != like.device()) {
+    // What an evaluation makes a training step keeps for its backward pass, which refuses tensors of inference mode.
+    const c10::InferenceMode inference(false);
+    placed_reach_ = std::max<int64_t>({reach, 2 * placed_reach_, 256});
+    std::vector<int32_t> buckets(2 * placed_reach_ - 1);
+    for (size_t i = 0; i < buckets.size(); ++i) buckets[i] = bucket(static_cast<int64_t>(i) - (placed_reach_ - 1));
+    placed_ = index_tensor(buckets, like);
+  }
+  return placed_.narrow(0, placed_reach_ - reach, 2 * reach - 1);
+}
+
 AttentionBias RelativeBuckets::bias(const at::Tensor& weight, int64_t reach) const {
-  std::vector<int32_t> buckets(2 * reach - 1);
-  for (int64_t i = 0; i < 2 * reach - 1; ++i) buckets[i] = bucket(i - (reach - 1));
-  const at::Tensor places = index_tensor(buckets, weight);
+  const at::Tensor places = buckets_of_offsets(weight, reach);
   const at::Tensor rows = tracks(weight) ? BiasFunction::apply(weight, places) : at::index_select(weight, 0, places);
   return {rows.t().contiguous(), reach};
 }

@@ -23,9 +23,15 @@ class RelativeBuckets {
   AttentionBias bias(const at::Tensor& weight, int64_t reach) const;
 
  private:
+  // Buckets of the offsets below `reach`, in their order, where `like` is.
+  at::Tensor buckets_of_offsets(const at::Tensor& like, int64_t reach) const;
+
   bool bidirectional_ = true;
   int32_t one_side_ = 0;              // buckets of one direction
   std::vector<int32_t> of_distance_;  // by distance; farther ones share the last bucket
+  // Those of all offsets below placed_reach_; models are used by one thread.
+  mutable at::Tensor placed_;
+  mutable int64_t placed_reach_ = 0;
 };
 
 }  // namespace rkif

@@ -111,17 +111,19 @@ void Rope::fill(int64_t longest) {
   filled_ = longest;
 }
 
-Rotation Rope::places(const std::vector<int32_t>& positions, int64_t longest, const at::Tensor& like) {
+Rotation Rope::places(const std::vector<int32_t>& positions, int64_t longest, Upload& upload) {
   bool exact = config_.scaling == RopeConfig::Scaling::kDynamic;
   if (exact ? longest != filled_ : longest > filled_) {
     // Grown by more than was asked for where that changes no value, as generation asks for one more each step.
     fill(exact ? longest : std::max<int64_t>(longest, std::max<int64_t>(2 * filled_, 256)));
   }
-  if (cosine_.device() != like.device()) {
-    cosine_ = cosine_.to(like.device());
-    sine_ = sine_.to(like.device());
+  for (at::Tensor* table : {&cosine_, &sine_}) {
+    if (table->device() == upload.device()) continue;
+    *table = copied_to(upload.device(), table->const_data_ptr(), table->numel(), at::kFloat).view(table->sizes());
   }
-  return std::make_shared<const RotaryPlaces>(RotaryPlaces{index_tensor(positions, like), cosine_, sine_});
+  auto places = std::make_shared<RotaryPlaces>(RotaryPlaces{{}, cosine_, sine_});
+  upload.add(positions, places->positions);
+  return places;
 }
 
 at::Tensor rotate(const at::Tensor& x, int64_t heads, const Rotation& places) {

@@ -7,6 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "models/upload.h"
+
 namespace rkif {
 
 struct RopeConfig {
@@ -32,8 +34,9 @@ class Rope {
   Rope(const RopeConfig& config, int64_t head_size);
 
   // `longest`: tokens of the longest sequence so far, which decides where the table ends and, for dynamic scaling, what
-  // it holds (as transformers does it: the longest sequence of a call decides for all). All of it is where `like` is.
-  Rotation places(const std::vector<int32_t>& positions, int64_t longest, const at::Tensor& like);
+  // it holds (as transformers does it: the longest sequence of a call decides for all). The positions go with the
+  // upload, to whose device the tables go as well.
+  Rotation places(const std::vector<int32_t>& positions, int64_t longest, Upload& upload);
 
  private:
   // theta^(-2i / head size) after scaling, in fp32 as transformers keeps them.

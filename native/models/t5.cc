@@ -116,7 +116,15 @@ std::vector<int32_t> T5::decoder_ids(const std::vector<int32_t>& labels, const S
   return ids;
 }
 
-at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options) const {
+void T5::place_inputs(const std::vector<int32_t>& ids, const Sequences& sequences, const std::vector<uint32_t>& records,
+                      Upload& upload, T5EncoderInput& into) const {
+  upload.add(ids, into.ids);
+  into.spans = attention_spans(sequences, sequences, {}, records);
+  into.spans->join(upload);
+  into.bias = encoder_.bias(sequences.longest);
+}
+
+at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const {
   // No labels, no rows.
   if (batch.labels.empty()) return embedding_.narrow(0, 0, 0).to(at::kFloat);
   Sequences inputs(batch.input_lengths), targets(batch.label_lengths);
@@ -129,13 +137,20 @@ at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options) cons
     pass.counters = options.counters;
     pass.encoder_rows = std::make_shared<RowPlaces>(inputs, batch.record_keys);
     pass.decoder_rows = std::make_shared<RowPlaces>(targets, batch.record_keys);
+    pass.encoder_rows->join(upload);
+    pass.decoder_rows->join(upload);
   }
-  at::Tensor encoded =
-      encoder_.encode(index_tensor(batch.input_ids, embedding_), inputs, batch.record_keys, embedding_, pass);
-  T5DecoderInput input{index_tensor(decoder_ids(batch.labels, targets), embedding_),
-                       attention_spans(targets, targets, {}, batch.record_keys),
-                       attention_spans(targets, inputs, {}, batch.record_keys), decoder_.bias(targets.longest)};
-  return decoder_.decode(input, encoded, {}, embedding_, pass);
+  T5EncoderInput read;
+  place_inputs(batch.input_ids, inputs, batch.record_keys, upload, read);
+  T5DecoderInput written;
+  upload.add(decoder_ids(batch.labels, targets), written.ids);
+  written.self = attention_spans(targets, targets, {}, batch.record_keys);
+  written.cross = attention_spans(targets, inputs, {}, batch.record_keys);
+  written.bias = decoder_.bias(targets.longest);
+  written.self->join(upload);
+  written.cross->join(upload);
+  upload.send();
+  return decoder_.decode(written, encoder_.encode(read, embedding_, pass), {}, embedding_, pass);
 }
 
 at::Tensor T5::head(const at::Tensor& states) const {

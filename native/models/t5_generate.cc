@@ -34,28 +34,32 @@ struct Entering {
   std::vector<RowRun> runs;
 };
 
-// One token of each row, at a step of its own: it attends to its answer so far and to its prompt.
-T5DecoderInput next_input(const std::vector<GenerationRow>& rows, int32_t start_token, const at::Tensor& embedding,
-                          Kept& kept) {
+// One token of each row, at a step of its own: it attends to its answer so far and to its prompt. `input` stays where
+// it is until the upload is sent.
+void place_next(const std::vector<GenerationRow>& rows, int32_t start_token, Kept& kept, Upload& upload,
+                T5DecoderInput& input) {
   std::vector<AttentionSpan> self, cross;
+  std::vector<RowRun> runs;
   std::vector<int32_t> ids;
-  T5DecoderInput input;
   int64_t longest = 0;
   for (const GenerationRow& row : rows) longest = std::max(longest, row.step + 1);
   kept.answers.reserve(longest);
   for (const GenerationRow& row : rows) {
     const int64_t query = static_cast<int64_t>(ids.size());
     ids.push_back(row.step == 0 ? start_token : row.token);
-    input.answer_runs.push_back({query, 1, kept.answers.place(row.slot, row.step)});
+    runs.push_back({query, 1, kept.answers.place(row.slot, row.step)});
     self.push_back({query, 1, kept.answers.place(row.slot, 0), row.step + 1, 0});
     cross.push_back({query, 1, row.start, row.length, 0});
   }
-  input.ids = index_tensor(ids, embedding);
+  upload.add(ids, input.ids);
   input.self = std::make_shared<SpanList>(std::move(self));
   input.cross = std::make_shared<SpanList>(std::move(cross));
+  input.answer_runs = std::make_shared<RowRunList>(std::move(runs));
+  input.self->join(upload);
+  input.cross->join(upload);
+  input.answer_runs->join(upload);
   input.bias = kept.bias;
   input.answers = &kept.answers.store();
-  return input;
 }
 
 }  // namespace
@@ -71,16 +75,23 @@ NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom&
                                   {}});
   kept->pass.abort = options.abort;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
-    if (!entering.empty()) {
-      Entering packed(options, kept->prompts, entering);
-      at::Tensor encoded =
-          encoder_.encode(index_tensor(packed.ids, embedding_), packed.sequences, {}, embedding_, kept->pass);
-      decoder_.keep_cross_keys(encoded, packed.runs, kept->pass, kept->cross);
-    }
+    Upload upload(embedding_);
     std::vector<GenerationRow> rows = growing;
     rows.insert(rows.end(), entering.begin(), entering.end());
-    T5DecoderInput input = next_input(rows, static_cast<int32_t>(config_.decoder_start_token_id), embedding_, *kept);
-    return head(decoder_.decode(input, {}, kept->cross.layers(), embedding_, kept->pass));
+    T5DecoderInput written;
+    place_next(rows, static_cast<int32_t>(config_.decoder_start_token_id), *kept, upload, written);
+    if (entering.empty()) {
+      upload.send();
+    } else {
+      Entering packed(options, kept->prompts, entering);
+      const RowRunList cross_runs(std::move(packed.runs));
+      T5EncoderInput read;
+      place_inputs(packed.ids, packed.sequences, {}, upload, read);
+      cross_runs.join(upload);
+      upload.send();
+      decoder_.keep_cross_keys(encoder_.encode(read, embedding_, kept->pass), cross_runs, kept->pass, kept->cross);
+    }
+    return head(decoder_.decode(written, {}, kept->cross.layers(), embedding_, kept->pass));
   };
 }
 
@@ -88,7 +99,9 @@ T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& tar
                                   const ScoreOptions& options) const {
   T5Pass pass;
   pass.abort = options.abort;
-  at::Tensor encoded = encoder_.encode(index_tensor(options.input_ids, embedding_), prompts, {}, embedding_, pass);
+  Upload upload(embedding_);
+  T5EncoderInput read;
+  place_inputs(options.input_ids, prompts, {}, upload, read);
   // The start token of every prompt, which all its options share, then every option but its last token, from which
   // nothing is predicted.
   std::vector<int32_t> ids(prompts.count(), static_cast<int32_t>(config_.decoder_start_token_id)), rows;
@@ -115,9 +128,16 @@ T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& tar
       cross.push_back({start, length, prompts.starts[prompt], prompts.lengths[prompt], 0});
     }
   }
-  T5DecoderInput input{index_tensor(ids, embedding_), std::make_shared<SpanList>(std::move(self)),
-                       std::make_shared<SpanList>(std::move(cross)), decoder_.bias(targets.longest)};
-  return {decoder_.decode(input, encoded, {}, embedding_, pass), std::move(rows)};
+  T5DecoderInput written;
+  upload.add(ids, written.ids);
+  written.self = std::make_shared<SpanList>(std::move(self));
+  written.cross = std::make_shared<SpanList>(std::move(cross));
+  written.bias = decoder_.bias(targets.longest);
+  written.self->join(upload);
+  written.cross->join(upload);
+  upload.send();
+  const at::Tensor encoded = encoder_.encode(read, embedding_, pass);
+  return {decoder_.decode(written, encoded, {}, embedding_, pass), std::move(rows)};
 }
 
 }  // namespace rkif

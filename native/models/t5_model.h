@@ -15,7 +15,7 @@ class T5 : public LanguageModel {
  protected:
   void check(const Batch& batch) const override;
   Targets targets_of(const Batch& batch) const override;
-  at::Tensor states(const Batch& batch, const AccumulateOptions& options) const override;
+  at::Tensor states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const override;
   at::Tensor head(const at::Tensor& states) const override;
   NextLogits next_logits(const GenerateOptions& options, const GenerationRoom& room) const override;
   Predictions option_states(const Sequences& prompts, const Sequences& targets,
@@ -23,6 +23,9 @@ class T5 : public LanguageModel {
 
  private:
   void load(const Weights& weights);
+  // What the encoder takes; `into` stays where it is until the upload is sent. `records` may be empty: no dropout.
+  void place_inputs(const std::vector<int32_t>& ids, const Sequences& sequences, const std::vector<uint32_t>& records,
+                    Upload& upload, T5EncoderInput& into) const;
   // The labels shifted right, starting with the decoder's start token; -100 becomes the padding token.
   std::vector<int32_t> decoder_ids(const std::vector<int32_t>& labels, const Sequences& sequences) const;
 

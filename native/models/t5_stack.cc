@@ -139,19 +139,16 @@ at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_
   return add_dropped(x, out, place(pass, layer, kFeedForwardOutput), pass.abort);
 }
 
-at::Tensor T5Stack::encode(const at::Tensor& ids, const Sequences& sequences, const std::vector<uint32_t>& records,
-                           const at::Tensor& embedding, const T5Pass& pass) const {
-  Spans spans = attention_spans(sequences, sequences, {}, records);
-  AttentionBias shared_bias = bias(sequences.longest);
-  at::Tensor x = embedded(ids, embedding, pass);
+at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedding, const T5Pass& pass) const {
+  at::Tensor x = embedded(input.ids, embedding, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    auto block = [=, this](const PartInputs& inputs) {
-      const AttentionBias own_bias{inputs[2], shared_bias.reach};
+    // By value: the backward pass may call it when this function has returned.
+    auto block = [=, this, spans = input.spans, reach = input.bias.reach](const PartInputs& inputs) {
       at::Tensor in = rms_norm(inputs[0], blocks_[layer].self_norm, config_.layer_norm_epsilon);
-      at::Tensor out = attention(in, key_values(in, pass, layer, false), own_bias, spans, pass, layer, false);
+      at::Tensor out = attention(in, key_values(in, pass, layer, false), {inputs[2], reach}, spans, pass, layer, false);
       return feed_forward(add_dropped(inputs[0], out, place(pass, layer, kSelfOutput), pass.abort), pass, layer);
     };
-    x = checkpointed(pass.checkpointing, block, {x, {}, shared_bias.table});
+    x = checkpointed(pass.checkpointing, block, {x, {}, input.bias.table});
   }
   return finished(x, pass);
 }
@@ -163,7 +160,7 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
   at::Tensor in = rms_norm(before, block.self_norm, config_.layer_norm_epsilon);
   KeyValues self = key_values(in, pass, layer, false);
   if (input.answers) {
-    input.answers->write(layer, self, input.answer_runs);
+    input.answers->write(layer, self, *input.answer_runs);
     self = input.answers->layers()[layer];
   }
   at::Tensor out = attention(in, self, {table, input.bias.reach}, input.self, pass, layer, false);
@@ -180,7 +177,7 @@ at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states
                            const at::Tensor& embedding, const T5Pass& pass) const {
   at::Tensor x = embedded(input.ids, embedding, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    // By value: the backward pass may call it when this function has returned.
+    // By value, as in encode().
     auto block = [=, this, own = cross.empty() ? KeyValues{} : cross[layer]](const PartInputs& inputs) {
       return decoder_block(inputs, input, own, pass, layer);
     };
@@ -189,7 +186,7 @@ at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states
   return finished(x, pass);
 }
 
-void T5Stack::keep_cross_keys(const at::Tensor& states, const std::vector<RowRun>& runs, const T5Pass& pass,
+void T5Stack::keep_cross_keys(const at::Tensor& states, const RowRunList& runs, const T5Pass& pass,
                               KeyValueStore& into) const {
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     check_abort(pass.abort);

@@ -27,6 +27,12 @@ struct T5Pass {
   std::shared_ptr<const RowPlaces> decoder_rows;
 };
 
+struct T5EncoderInput {
+  at::Tensor ids;
+  Spans spans;
+  AttentionBias bias;
+};
+
 struct T5DecoderInput {
   at::Tensor ids;
   Spans self;
@@ -34,7 +40,7 @@ struct T5DecoderInput {
   AttentionBias bias;
   // Where this call's keys and values go, and what its tokens attend to then; null: they attend to this call's own.
   KeyValueStore* answers = nullptr;
-  std::vector<RowRun> answer_runs = {};
+  RowRuns answer_runs;
 };
 
 class T5Stack {
@@ -46,14 +52,12 @@ class T5Stack {
   AttentionBias bias(int64_t reach) const { return buckets_.bias(relative_bias_, reach); }
 
   // Both return the states after the final norm, [tokens, d_model].
-  at::Tensor encode(const at::Tensor& ids, const Sequences& sequences, const std::vector<uint32_t>& records,
-                    const at::Tensor& embedding, const T5Pass& pass) const;
+  at::Tensor encode(const T5EncoderInput& input, const at::Tensor& embedding, const T5Pass& pass) const;
   // `cross`: keys and values of the encoder's states for every layer, as keep_cross_keys() has written them; where
   // empty they are computed from `states`, layer by layer.
   at::Tensor decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
                     const at::Tensor& embedding, const T5Pass& pass) const;
-  void keep_cross_keys(const at::Tensor& states, const std::vector<RowRun>& runs, const T5Pass& pass,
-                       KeyValueStore& into) const;
+  void keep_cross_keys(const at::Tensor& states, const RowRunList& runs, const T5Pass& pass, KeyValueStore& into) const;
 
  private:
   struct Attention {

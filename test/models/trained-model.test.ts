@@ -66,6 +66,26 @@ describe("models/trained-model", () => {
     });
   });
 
+  describe("a limit of the GPU's memory", () => {
+    it("has no effect on the CPU, and that is said", async () => {
+      await withModel({ device: "cpu", deviceMemoryLimit: 1e9 }, ({ warnings }) => {
+        expect(warnings).to.include("deviceMemoryLimit has no effect: the model computes on the CPU");
+      });
+    });
+
+    it("is a number of bytes", async () => {
+      for (const deviceMemoryLimit of [0, -1, 1.5, NaN]) {
+        const error = await failure(() =>
+          loadModel({ model: "embedded", trainable: none, deviceMemoryLimit }),
+        );
+        expect(error).to.have.property("code", "INVALID_ARGUMENT");
+        expect((error as Error).message).to.equal(
+          `deviceMemoryLimit is ${deviceMemoryLimit}; expected a number of bytes above 0`,
+        );
+      }
+    });
+  });
+
   it("puts an adapter on the family's queries and values where no target is named", async () => {
     await withModel(
       { trainable: { ...lora, targetModules: null } },

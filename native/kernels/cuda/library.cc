@@ -59,3 +59,5 @@ RKIF_EXPORT const rkif::Kernels* rkif_cuda_kernels() {
   static const auto kernels = rkif::cuda::cuda_kernels(rkif::cuda::current_context);
   return kernels.get();
 }
+
+RKIF_EXPORT const rkif::DeviceMemory* rkif_cuda_memory() { return rkif::cuda::pool_memory(); }
