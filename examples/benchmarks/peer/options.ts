@@ -34,7 +34,7 @@ const usual: Record<Device, Usual> = {
   },
 };
 
-/** Records of a batch where nothing is said. On a GPU as many as leave room for the peer's padded activations on a card of 80 GB. */
+/** Records of a batch where nothing is said. On a GPU both sides lie on the card at once, the peer with padding. */
 export function usualBatch(device: Device, model: ModelName): number {
   if (device === "cpu") return 8;
   return model === "llama-2-7b" ? 16 : model === "llama-2-13b" ? 8 : 64;

@@ -36,7 +36,7 @@ export function formatRatio({ median, min, max }: Ratio): string {
   return `${median.toFixed(2)} (${min.toFixed(2)}-${max.toFixed(2)})`;
 }
 
-/** Three digits of a short time, milliseconds of a long one. */
+/** A GPU's steps are short. */
 const formatSeconds = (seconds: number): string => seconds.toFixed(seconds < 0.1 ? 4 : 3);
 
 const label = ({ model, type }: Measured): string => `${model} ${type}`;
