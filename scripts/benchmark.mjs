@@ -18,7 +18,9 @@ const benchmarks = {
     const device = args.indexOf("--device");
     if (device >= 0 && args[device + 1] !== "cpu") {
       if (args[device + 1] !== "cuda") throw new ScriptError("--device: expected cpu or cuda");
-      return run(await buildCudaExecutable("rkif_cuda_kernels_benchmark"), args.toSpliced(device, 2), { onText });
+      return run(await buildCudaExecutable("rkif_cuda_kernels_benchmark"), args.toSpliced(device, 2), {
+        onText,
+      });
     }
     if (device >= 0) args = args.toSpliced(device, 2);
     const program = await buildExecutable(libtorch, "rkif_kernels_benchmark");

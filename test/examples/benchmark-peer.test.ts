@@ -13,6 +13,7 @@ import {
   formatRatio,
   memoryTable,
   stepTable,
+  type Measured,
 } from "../../examples/benchmarks/peer/tables.js";
 import { shareOfEqual } from "../../examples/benchmarks/peer/evaluation.js";
 import { describeWay, waysOf } from "../../examples/benchmarks/peer/ways.js";
@@ -140,15 +141,15 @@ describe("benchmark against the peer: tables", () => {
       steps: { here: 3 * GiB, peer: 6 * GiB },
       evaluation: { here: GiB, peer: 4 * GiB },
     };
-    const measured = {
+    const measured: Measured = {
       ...{ model: "qwen-0.5b", type: "float32", batchSize: 8, way, trials: [], evaluation, memory },
-    } as const;
-    const text = evaluationTable([{ ...measured, trials: [] }]).split("\n");
+    };
+    const text = evaluationTable([measured]).split("\n");
     const row = (what: string): string => text.find((line) => line.includes(what)) ?? "";
     expect(row("one by one")).to.match(/ 50\.0 .* 600\.0 .* 12\.00 \(11\.00-13\.00\) .* 90 %/);
     expect(row("in batches")).to.match(/ 50\.0 .* 200\.0 /);
     expect(row("scored")).to.match(/ 20\.0 .* 600\.0 /);
-    const memoryText = memoryTable([{ ...measured, trials: [] }]);
+    const memoryText = memoryTable([measured]);
     expect(memoryText).to.match(/training .* 3\.00 .* 6\.00 .* 0\.50/);
     expect(memoryText).to.match(/evaluation .* 1\.00 .* 4\.00 .* 0\.25/);
   });
@@ -163,7 +164,14 @@ describe("benchmark against the peer: tables", () => {
     const way = { precision: "mixed", compile: true } as const;
     const step = {
       agreement: { loss: 1, lossDifference: 0, gradNormDifference: 0 },
-      ...{ attention: "sdpa", here: [1], peer: [1], tokens: [1], ratio: { median: 1, min: 1, max: 1 }, memory },
+      ...{
+        attention: "sdpa",
+        here: [1],
+        peer: [1],
+        tokens: [1],
+        ratio: { median: 1, min: 1, max: 1 },
+        memory,
+      },
     };
     const text = memoryTable([
       { model: "llama-2-7b", type: "bfloat16", batchSize: 16, way, trials: [], step },

@@ -2,14 +2,32 @@
 // with torch, transformers and peft: this checkout's sources, what is built of it, Node itself and the packages it runs with.
 //     node examples/benchmarks/gpu/bundle.mjs FILE.tar.xz
 // Build for that machine's PyTorch before; docs/cuda.md has the commands.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 
 import { ScriptError, main, must, root, say } from "../../../scripts/steps/process.mjs";
 
 const SOURCES = [
-  ...["package.json", "tsconfig.json", ".mocharc.json", "lib", "examples", "models", "test/fixtures", "test/parity"],
+  ...[
+    "package.json",
+    "tsconfig.json",
+    ".mocharc.json",
+    "lib",
+    "examples",
+    "models",
+    "test/fixtures",
+    "test/parity",
+  ],
 ];
 const BUILT = [
   ...["rkif.node", "rkif.json", "rkif_preload.node", "librkif_cuda.so", "rkif_cuda.json"].map((name) =>
@@ -25,8 +43,11 @@ function addPackage(name, from, found) {
   const folder = findPackage(name, from);
   if (folder === undefined || found.has(folder)) return;
   found.add(folder);
-  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  for (const each of Object.keys({ ...dependencies, ...optionalDependencies })) addPackage(each, folder, found);
+  const { dependencies, optionalDependencies } = JSON.parse(
+    readFileSync(join(folder, "package.json"), "utf8"),
+  );
+  for (const each of Object.keys({ ...dependencies, ...optionalDependencies }))
+    addPackage(each, folder, found);
 }
 
 /** As Node looks for it: in node_modules of the folder and of those above it. */
@@ -40,7 +61,8 @@ function packages() {
   const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const found = new Set();
   for (const name of [...Object.keys(dependencies), ...TOOLS]) {
-    if (findPackage(name, root) === undefined) throw new ScriptError(`node_modules has no ${name}: run npm ci`);
+    if (findPackage(name, root) === undefined)
+      throw new ScriptError(`node_modules has no ${name}: run npm ci`);
     addPackage(name, root, found);
   }
   return [...found];

@@ -41,11 +41,15 @@ std::vector<Input> inputs_of(int64_t n) {
       {"scores", changed(normal, [](float x) { return std::abs(x * x * x) * 1e-9f; })},
       {"ties", changed(normal, [](float x) { return std::round(2 * x); })},
       {"mostly zero", changed(normal, [](float x) { return x > 0.8f ? x : 0; })},
-      {"zeros of both signs", changed(normal, [](float x) { return x > 1 ? x : x > 0 ? 0.0f : -0.0f; })},
+      {"zeros of both signs", changed(normal, [](float x) { return x > 1   ? x
+                                                                   : x > 0 ? 0.0f
+                                                                           : -0.0f; })},
       {"all equal", changed(normal, [](float) { return -3.25f; })},
       {"subnormal", changed(normal, [](float x) { return x * 1e-41f; })},
       {"narrow", changed(normal, [](float x) { return 1 + x * 1e-6f; })},
-      {"infinities", changed(normal, [](float x) { return x > 2 ? kInfinity : x < -1 ? -kInfinity : x; })},
+      {"infinities", changed(normal, [](float x) { return x > 2    ? kInfinity
+                                                          : x < -1 ? -kInfinity
+                                                                   : x; })},
       {"NaN first", with(normal, 0, kNaN)},
       {"NaN last", with(normal, n - 1, -kNaN)},
   };
@@ -102,9 +106,8 @@ class Checks {
     kernels_.mask_by_quantile(n_, values_.data(), 0.8, compare, mask_.data(), threshold.data());
     const auto expected = static_cast<float>(sorted_.quantile(0.8));
     expect(threshold.read()[0], expected, "threshold");
-    expect_mask("mask by quantile", [&](float x, int64_t) {
-      return compare == Compare::kGreater ? x > expected : x >= expected;
-    });
+    expect_mask("mask by quantile",
+                [&](float x, int64_t) { return compare == Compare::kGreater ? x > expected : x >= expected; });
   }
 
   void mask_top_k(int64_t k) {
@@ -116,9 +119,7 @@ class Checks {
     // Equal values by lower index first.
     int64_t ties = k;
     for (float value : input_.values) ties -= value > smallest;
-    expect_mask("top-k", [&, ties](float x, int64_t) mutable {
-      return x > smallest || (x == smallest && ties-- > 0);
-    });
+    expect_mask("top-k", [&, ties](float x, int64_t) mutable { return x > smallest || (x == smallest && ties-- > 0); });
   }
 
  private:

@@ -54,7 +54,7 @@ struct Vectors {
   Buffer<double> quantiles{6};
   Buffer<int64_t> counts{4};
   Buffer<int32_t> fused{1};
-  Buffer<Norm> norm{1};
+  Buffer<StepReport> report{std::vector<StepReport>(1)};
 };
 
 struct Kernel {
@@ -78,9 +78,10 @@ std::vector<Kernel> kernels_of(const Kernels& k, Vectors& x) {
     k.fuse(n, x.start.data(), x.tau_in.data(), x.tau_out.data(), {x.mask_in.data(), x.thresholds.data(), 1},
            {x.mask_out.data(), x.thresholds.data() + 1, 1}, table, x.parameters.data(), x.counts.data());
   };
-  const auto norm = [&k, &x, n] { k.norm(n, x.tau_in.data(), x.norm.data()); };
+  const auto norm = [&k, &x, n] { k.norm(n, x.tau_in.data(), &x.report.data()->gradient); };
   const auto step = [&k, &x, n, adamw](const ImportanceUpdate* update) {
-    k.adamw_step(n, x.parameters.data(), x.tau_in.data(), x.m.data(), x.v.data(), x.norm.data(), 1, adamw, update);
+    k.adamw_step(n, x.parameters.data(), x.tau_in.data(), x.m.data(), x.v.data(), 1, adamw, update, nullptr,
+                 x.report.data());
   };
   const auto measured_step = [&x, decay, step] {
     const ImportanceUpdate update{
@@ -120,8 +121,7 @@ std::vector<Kernel> kernels_of(const Kernels& k, Vectors& x) {
       {"difference", 12, kElementwise, difference},
       {"product", 12, kElementwise,
        [&k, &x, n] { k.product(n, x.score_in.data(), x.score_out.data(), x.parameters.data()); }},
-      {"add scaled", 12, kElementwise,
-       [&k, &x, n] { k.add_scaled(n, x.parameters.data(), x.tau_in.data(), 0.5f); }},
+      {"add scaled", 12, kElementwise, [&k, &x, n] { k.add_scaled(n, x.parameters.data(), x.tau_in.data(), 0.5f); }},
       {"scale", 8, kElementwise, [&k, &x, n] { k.scale(n, x.parameters.data(), 0.5f); }},
   };
 }

@@ -1,8 +1,7 @@
-#include "cuda_vectors.h"
-
 #include <cuda_runtime.h>
 
 #include "cuda_device.h"
+#include "cuda_vectors.h"
 #include "kernels/dropout.h"
 
 namespace rkif::benchmark {

@@ -39,7 +39,10 @@ const firstToken = 2;
 const Use = { length: 1, answerLength: 2, token: 3, answer: 4, prompt: 5 } as const;
 
 /** A batch for an optimizer step; no two numbers give the same records. */
-export function trainingBatch(number: number, { family, size, equalLengths, tokens: bounds }: BatchOptions): Batch {
+export function trainingBatch(
+  number: number,
+  { family, size, equalLengths, tokens: bounds }: BatchOptions,
+): Batch {
   const firstKey = number * size;
   const batch: Batch = { inputIds: [], labels: [], firstKey };
   for (let key = firstKey; key < firstKey + size; key++) {

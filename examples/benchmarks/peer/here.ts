@@ -2,11 +2,11 @@
 import { createInterface } from "node:readline";
 import { concatenate, countLabelTokens, pack } from "../../../lib/data/pack.js";
 import type { TrainingRecord } from "../../../lib/methods/run.js";
-import { adamwStep, createVector } from "../../../lib/models/kernels.js";
+import { adamwStep, createStepReports, createVector } from "../../../lib/models/kernels.js";
 import { inBatches } from "../../../lib/evaluation/batches.js";
 import { generateTokens } from "../../../lib/evaluation/generate.js";
 import { loadModel } from "../../../lib/models/trained-model.js";
-import type { Model, Vector } from "../../../lib/native/contract.js";
+import type { Model, StepSlot, Vector } from "../../../lib/native/contract.js";
 import { loadAddon } from "../../../lib/native/load.js";
 import { residentMemory } from "../scale/memory.js";
 import type { Batch } from "./batches.js";
@@ -121,31 +121,37 @@ async function check({ model }: Loaded, batch: Batch): Promise<CheckAnswer> {
 /** As a run's steps (lib/training/task-run.ts): with the importance that every inner and outer step measures. */
 async function steps(loaded: Loaded, batches: readonly Batch[]): Promise<StepsAnswer> {
   const records = batches.map(recordsOf);
-  const started = performance.now();
-  const losses = await Promise.all(records.map((batch) => step(loaded, batch)));
+  const reports = createStepReports(batches.length, loaded.model.parameters);
   await finished(loaded.model);
-  return { losses, seconds: (performance.now() - started) / 1000 };
+  const started = performance.now();
+  // Each is given to the device when the one before is under way there, not when it is done.
+  for (const [index, batch] of records.entries()) await step(loaded, batch, { reports, index });
+  const taken = await reports.take(batches.length);
+  await finished(loaded.model);
+  const seconds = (performance.now() - started) / 1000;
+  reports.dispose();
+  if (taken.some(({ applied }) => !applied)) throw new Error("a step's gradient is not finite");
+  return { losses: taken.map(({ lossSum }, i) => lossSum / countLabelTokens(records[i]!)), seconds };
 }
 
-/** Returns when all is enqueued; the loss comes when it is computed. */
-function step(loaded: Loaded, records: readonly TrainingRecord[]): Promise<number> {
+async function step(loaded: Loaded, records: readonly TrainingRecord[], into: StepSlot): Promise<void> {
   const { model, vectors } = loaded;
   const divisor = countLabelTokens(records);
   model.gradients.fill(0);
   const dropout = { seed: 42, task: 1, loop: 0, step: loaded.updates };
-  const report = model.accumulate(pack(records), { divisor, lossScale: 1, dropout });
-  const update = adamwStep(
+  await model.accumulate(pack(records), { divisor, lossScale: 1, dropout, into });
+  adamwStep(
     { parameters: model.parameters, gradients: model.gradients, m: vectors.m, v: vectors.v },
     {
       ...{ learningRate, maxGradNorm, update: ++loaded.updates },
       ...{ beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
+      into: into.index === 0 ? into : { ...into, after: into.index - 1 },
       importance: {
         ...{ importance: vectors.importance, uncertainty: vectors.uncertainty, reads: "before" },
         ...{ importanceDecay: 0.55, uncertaintyDecay: 0.55 },
       },
     },
   );
-  return Promise.all([report, update]).then(([{ lossSum }]) => lossSum / divisor);
 }
 
 /** Settles when a device, too, has done all that was enqueued: one element is read behind it. */

@@ -32,10 +32,7 @@ export async function measureMemory(
   const evaluate = (side: Side): Promise<GenerateAnswer> =>
     side.request(generateRequest(setting, setting.evaluationBatch));
   return {
-    steps: peaksOf(
-      await peakOf(openHere(setting), train),
-      await peakOf(openPeer(setting, ways.step), train),
-    ),
+    steps: peaksOf(await peakOf(openHere(setting), train), await peakOf(openPeer(setting, ways.step), train)),
     evaluation: peaksOf(
       await peakOf(openHere(setting), evaluate),
       await peakOf(openPeer(setting, ways.evaluation), evaluate),

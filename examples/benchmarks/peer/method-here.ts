@@ -13,7 +13,14 @@ import type { Model, TensorLayout, Vector } from "../../../lib/native/contract.j
 import { TaskRun } from "../../../lib/training/task-run.js";
 import { newTaskCounters } from "../../../lib/training/task-state.js";
 import { readVectors, writeResults } from "./method-vectors.js";
-import { learningRate, lora, maxGradNorm, type Device, type MethodAnswer, type MethodRequest } from "./protocol.js";
+import {
+  learningRate,
+  lora,
+  maxGradNorm,
+  type Device,
+  type MethodAnswer,
+  type MethodRequest,
+} from "./protocol.js";
 import { median } from "./ratios.js";
 
 /** No model looks at it; a batch has to have a label. */

@@ -6,12 +6,7 @@ import { learningRateAt } from "../../../lib/methods/schedule.js";
 import { elementCount } from "../../../lib/models/element-count.js";
 import { loadAddon } from "../../../lib/native/load.js";
 import { compareResults, writeVectors, type MethodAgreement } from "./method-vectors.js";
-import {
-  learningRate,
-  type MethodAnswer,
-  type MethodRequest,
-  type RunMethod,
-} from "./protocol.js";
+import { learningRate, type MethodAnswer, type MethodRequest, type RunMethod } from "./protocol.js";
 import { median, pairedRatio, type Ratio } from "./ratios.js";
 import { methodOfPaper } from "./run.js";
 import { alternate, type Setting } from "./setting.js";
@@ -57,8 +52,10 @@ export async function measureMethods(
 
 /** Of the adapter's tensors, from its file: the model need not be loaded. */
 async function shapesOf({ checkpoint }: Setting): Promise<number[][]> {
-  using file = await loadAddon().openSafetensors(join(checkpoint.adapter, "adapter_model.safetensors"));
-  return file.tensors.map(({ shape }) => shape);
+  const file = await loadAddon().openSafetensors(join(checkpoint.adapter, "adapter_model.safetensors"));
+  const shapes = file.tensors.map(({ shape }) => shape);
+  file.dispose();
+  return shapes;
 }
 
 /** @throws an error where the two sides compute different numbers. */

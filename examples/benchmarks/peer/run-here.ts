@@ -74,7 +74,8 @@ type Wanted = Pick<RunRequest, "folder" | "adapter" | "threads" | "device" | "ty
   Partial<Pick<RunRequest, "learningRate" | "warmupSteps" | "sourceTokens" | "targetTokens" | "method">>;
 
 async function openLearner(wanted: Wanted, watch: CycleWatch): Promise<Learner> {
-  const { folder, adapter, threads, device, type, run, batchSize, epochs, memoryFraction, newTokens } = wanted;
+  const { folder, adapter, threads, device, type, run, batchSize, epochs, memoryFraction, newTokens } =
+    wanted;
   const { learningRate, warmupSteps, sourceTokens, targetTokens, method } = wanted;
   return Learner.create(
     {

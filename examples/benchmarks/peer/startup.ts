@@ -19,7 +19,9 @@ export async function measureStartup(setting: Setting, way: Way): Promise<Startu
     async () => {
       const started = performance.now();
       await using side = Side.start(setting.threads);
-      losses.here = (await side.request<{ loss: number }>({ ...loadRequest(setting, null), ...request })).loss;
+      losses.here = (
+        await side.request<{ loss: number }>({ ...loadRequest(setting, null), ...request })
+      ).loss;
       return (performance.now() - started) / 1000;
     },
     async () => {

@@ -1,6 +1,14 @@
 /** Training steps on both sides, in alternation, after a pass without dropout that must give the same losses. */
 import { realTokens } from "./batches.js";
-import type { CheckAnswer, CheckRequest, MemoryAnswer, StepsAnswer, StepsRequest, Type, Way } from "./protocol.js";
+import type {
+  CheckAnswer,
+  CheckRequest,
+  MemoryAnswer,
+  StepsAnswer,
+  StepsRequest,
+  Type,
+  Way,
+} from "./protocol.js";
 import { peaksOf, type Peaks } from "./memory.js";
 import { median, pairedRatio, relativeDifference, type Ratio } from "./ratios.js";
 import { alternate, batchOf, openHere, openPeer, type Setting } from "./setting.js";

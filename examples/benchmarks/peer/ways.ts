@@ -24,14 +24,22 @@ const precisionsOf: Record<Type, Record<Device, readonly Way["precision"][]>> = 
   bfloat16: { cpu: ["autocast", "bfloat16"], cuda: ["bfloat16", "mixed"] },
 };
 
-export function waysOf(type: Type, { torchCompile, device }: { torchCompile: boolean; device: Device }): Way[] {
+export function waysOf(
+  type: Type,
+  { torchCompile, device }: { torchCompile: boolean; device: Device },
+): Way[] {
   const precisions = precisionsOf[type][device];
   const compiled = torchCompile ? [false, true] : [false];
   return precisions.flatMap((precision) => compiled.map((compile) => ({ precision, compile })));
 }
 
 export function describeWay({ precision, compile }: Way): string {
-  const names = { float32: "fp32", autocast: "autocast", bfloat16: "bf16 base", mixed: "bf16 base, autocast" };
+  const names = {
+    float32: "fp32",
+    autocast: "autocast",
+    bfloat16: "bf16 base",
+    mixed: "bf16 base, autocast",
+  };
   return names[precision] + (compile ? ", compiled" : "");
 }
 
