@@ -3,16 +3,23 @@
  * shape), adapter, batches, precision, dropout rates and thread count, the two in alternation. Prints tables; ratios are the peer's time
  * over this side's, medians over rounds with the least and the most. Linux.
  *
- *     npm run benchmark -- peer [--models t5-small,t5-base,qwen-0.5b] [--types float32,bfloat16] [--rounds 5]
- *         [--only step,evaluation,memory,startup] [--batch 8] [--equal-lengths] [--threads N] [--torch-compile] [--profile]
+ *     npm run benchmark -- peer [--models t5-small,t5-base,qwen-0.5b] [--types float32,bfloat16] [--rounds 5] [--steps 1]
+ *         [--only step,evaluation,memory,startup] [--batch 8] [--tokens 40-200] [--equal-lengths] [--gradient-checkpointing]
+ *         [--threads N] [--torch-compile] [--compile-limit 600] [--profile]
  *         [--records 48] [--evaluation-batch 16] [--new-tokens 4] [--json FILE]
+ *     npm run benchmark -- peer --device cuda [--models t5-large,llama-2-7b,llama-2-13b] [--steps 8] [--only step,method,evaluation]
  *     npm run benchmark -- peer --models t5-small --only run [--data DIR] [--tasks 4] [--train-records 200] [--test-records 100]
  *         [--epochs 1] [--run-rounds 1] [--run-evaluation published|batched|both]
  *     npm run benchmark -- peer --models t5-base --only method,cycles
  *
  * Batches have inputs of 40 to 200 tokens and answers of 4 to 12 (T5: targets; decoder: the only labels). The peer pads to the batch's
- * longest and computes in bfloat16 the faster of two ways: autocast, or the base loaded in it; `--torch-compile` tries both compiled too.
+ * longest; tokens a second count no padding. In bfloat16 it computes in the faster of two ways: on a CPU autocast, or the base loaded in
+ * it; on a GPU the base loaded in it, as it is or under autocast. `--torch-compile` tries both compiled too, each for at most
+ * `--compile-limit` seconds. A round is `--steps` optimizer steps, whose losses are read at its end; a GPU is waited for before and behind it.
  * The evaluation answers records as long as the batches' in a few tokens, as class labels have them: random weights never end an answer.
+ *
+ * On a GPU both sides have the base in bfloat16 and the adapter in fp32, and memory is the most that was in tensors at once, with what
+ * libtorch's allocator, which both use, took from the card. Batches: 64 records of T5, 16 of LLaMA-2-7B, 8 of 13B.
  *
  * `--profile` also prints where this side's training step spends its time: every operator's own time, added up by kind of work.
  *
@@ -29,25 +36,25 @@
  *   numbers. This side's is what a cycle takes longer than its optimizer steps alone.
  * - cycles: seconds of a cycle when 2, 8 and 15 tasks have been learned, on this side, with what they leave behind.
  *
- * RKIF_PYTHON names a Python with torch, transformers and peft; else pip installs them into the cache. Checkpoints (0.2 to 1 GB each)
- * are kept in the cache as well. The decoder in fp32 takes 15 GiB of memory.
+ * RKIF_PYTHON names a Python with torch, transformers and peft, which then needs no network; else pip installs them into the cache.
+ * Checkpoints (0.2 to 3 GB each; LLaMA 13 and 26 GB) are kept in the cache as well. The decoder in fp32 takes 15 GiB of memory.
  */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
-import { parseArgs } from "node:util";
-import { checkpointOf, modelNames } from "./peer/checkpoints.js";
-import type { GenerateAnswer, RunEvaluation, Type } from "./peer/protocol.js";
+import { describeDevice, inspectCuda } from "../../lib/native/cuda.js";
+import { checkpointOf } from "./peer/checkpoints.js";
+import type { GenerateAnswer } from "./peer/protocol.js";
 import { generateRequest, measureEvaluation } from "./peer/evaluation.js";
 import { measureCycles } from "./peer/cycles.js";
-import { mostTasks } from "./peer/made-tasks.js";
 import { measureMemory } from "./peer/memory.js";
 import { measureMethods } from "./peer/method.js";
+import { parseOptions, usualBatch } from "./peer/options.js";
 import { measureProfile } from "./peer/profile.js";
 import { findPython } from "./peer/python.js";
-import { measureRun, type RunOptions } from "./peer/run.js";
+import { measureRun } from "./peer/run.js";
 import type { Setting } from "./peer/setting.js";
 import { measureStartup } from "./peer/startup.js";
-import { measureStep, stepOn } from "./peer/step.js";
+import { measureStep, stepsOn } from "./peer/step.js";
 import {
   cyclesTable,
   evaluationTable,
@@ -61,54 +68,8 @@ import {
 } from "./peer/tables.js";
 import { fastestWay, waysOf } from "./peer/ways.js";
 
-const types: readonly Type[] = ["float32", "bfloat16"];
-const usual = ["step", "evaluation", "memory", "startup"] as const;
-const parts = [...usual, "run", "method", "cycles"] as const;
-
-const { values } = parseArgs({
-  options: {
-    models: { type: "string", default: modelNames.join(",") },
-    types: { type: "string", default: types.join(",") },
-    rounds: { type: "string", default: "5" },
-    only: { type: "string", default: usual.join(",") },
-    batch: { type: "string", default: "8" },
-    records: { type: "string", default: "48" },
-    "evaluation-batch": { type: "string", default: "16" },
-    "new-tokens": { type: "string", default: "4" },
-    threads: { type: "string", default: String(availableParallelism()) },
-    "equal-lengths": { type: "boolean", default: false },
-    profile: { type: "boolean", default: false },
-    "torch-compile": { type: "boolean", default: false },
-    data: { type: "string" },
-    tasks: { type: "string", default: String(mostTasks) },
-    "train-records": { type: "string", default: "200" },
-    "test-records": { type: "string", default: "100" },
-    epochs: { type: "string", default: "1" },
-    "run-rounds": { type: "string", default: "1" },
-    "run-evaluation": { type: "string", default: "published" },
-    json: { type: "string" },
-  },
-});
-const chosen = new Set(oneOf("only", values.only, parts));
-const models = oneOf("models", values.models, modelNames);
-const chosenTypes = oneOf("types", values.types, types);
-const numbers = {
-  rounds: wholeNumber("rounds", values.rounds),
-  batchSize: wholeNumber("batch", values.batch),
-  threads: wholeNumber("threads", values.threads),
-  records: wholeNumber("records", values.records),
-  evaluationBatch: wholeNumber("evaluation-batch", values["evaluation-batch"]),
-  newTokens: wholeNumber("new-tokens", values["new-tokens"]),
-};
-const runOptions: RunOptions = {
-  data: values.data ?? null,
-  count: tasksWanted(values.tasks),
-  trainRecords: wholeNumber("train-records", values["train-records"]),
-  testRecords: wholeNumber("test-records", values["test-records"]),
-  epochs: wholeNumber("epochs", values.epochs),
-  rounds: wholeNumber("run-rounds", values["run-rounds"]),
-  evaluations: evaluationsWanted(values["run-evaluation"]),
-};
+const options = parseOptions(process.argv.slice(2));
+const { parts: chosen, device, rounds, threads } = options;
 
 /** Cycles are this side's alone. */
 const needsPeer = [...chosen].some((part) => part !== "cycles");
@@ -119,37 +80,48 @@ const machine = {
   processors: availableParallelism(),
   memory: totalmem(),
   load,
+  gpu: device === "cuda" ? gpuHere() : null,
   versions: python.versions,
 };
 say(
-  `${machine.processor}, ${numbers.threads} of ${machine.processors} processors, ${(machine.memory / 2 ** 30).toFixed(0)} GiB, ` +
+  (machine.gpu === null ? "" : `${machine.gpu}; `) +
+    `${machine.processor}, ${threads} of ${machine.processors} processors, ${(machine.memory / 2 ** 30).toFixed(0)} GiB, ` +
     `load ${load.toFixed(1)} before; ` +
     Object.entries(python.versions)
       .map((each) => each.join(" "))
       .join(", "),
 );
-const lengths = values["equal-lengths"] ? "all of 120 tokens" : "of 40-200 tokens";
-say(`batches of ${numbers.batchSize} records, ${lengths}; ${numbers.rounds} rounds`);
+const [least, most] = options.tokens;
+say(
+  `records of ${options.equalLengths ? "the mean of " : ""}${least}-${most} tokens; ${rounds} rounds of ` +
+    `${options.steps} ${options.steps === 1 ? "step" : "steps"}` +
+    (options.gradientCheckpointing ? "; layers are computed again in the backward pass" : ""),
+);
 
 if (load > machine.processors / 2) {
   say(`others keep the machine busy: threads then wait for each other, on both sides; ratios say little`);
 }
 
 const results: Measured[] = [];
-for (const model of models) {
+for (const model of options.models) {
   const checkpoint = await checkpointOf(model, progress);
-  for (const type of chosenTypes) {
-    const equalLengths = values["equal-lengths"];
+  const batchSize = options.batchSize ?? usualBatch(device, model);
+  for (const type of options.types) {
+    const { steps, equalLengths, tokens, gradientCheckpointing } = options;
+    const { records, evaluationBatch, newTokens } = options;
     results.push(
-      await measure({ model, type, checkpoint, python: python.program, equalLengths, ...numbers }),
+      await measure({
+        ...{ model, type, device, checkpoint, python: python.program, threads, rounds, steps, batchSize },
+        ...{ equalLengths, tokens, gradientCheckpointing, records, evaluationBatch, newTokens },
+      }),
     );
     await save();
   }
 }
 if (chosen.has("step")) say(stepTable(results));
-if (values.profile) say(profileTable(results));
+if (options.profile) say(profileTable(results));
 if (chosen.has("evaluation")) say(evaluationTable(results));
-if (chosen.has("memory")) say(memoryTable(results));
+if (chosen.has("memory") || device === "cuda") say(memoryTable(results));
 if (chosen.has("startup")) say(startupTable(results));
 if (chosen.has("method")) say(methodTable(results));
 if (chosen.has("run")) say(runTable(results));
@@ -157,89 +129,71 @@ if (chosen.has("cycles")) say(cyclesTable(results));
 
 /** After every model and type: what takes an hour shall leave something where it is stopped. */
 async function save(): Promise<void> {
-  if (values.json === undefined) return;
-  await writeFile(values.json, `${JSON.stringify({ machine, options: values, results }, null, 1)}\n`);
+  if (options.json === null) return;
+  const document = { machine, options: { ...options, parts: [...chosen] }, results };
+  await writeFile(options.json, `${JSON.stringify(document, null, 1)}\n`);
+}
+
+/** @throws an error that says what is missing for a GPU. */
+function gpuHere(): string {
+  const { device: card, problems } = inspectCuda();
+  if (card !== undefined && problems.length === 0) return describeDevice(card);
+  throw new Error(
+    `--device cuda: ${problems.map(({ found }) => found).join("; ")}; \`rkif info\` says what helps`,
+  );
 }
 
 async function measure(setting: Setting): Promise<Measured> {
   const { model, type } = setting;
-  const options = { torchCompile: values["torch-compile"], say: progress };
+  const { torchCompile, compileLimit } = options;
+  const trials = { torchCompile, compileLimit, say: progress };
   const training = needsPeer
-    ? await fastestWay(setting, (peer, i) => stepOn(peer, setting, i), options)
-    : { way: waysOf(type, false)[0]!, trials: [] };
-  const measured: Measured = { model, type, ...training };
-  if (chosen.has("step") || chosen.has("method")) {
-    progress(`${model} ${type}: training steps`);
-    measured.step = await measureStep(setting, measured.way);
-  }
-  if (values.profile) {
-    progress(`${model} ${type}: where a step's time goes`);
-    measured.profile = await measureProfile(setting);
-  }
-  if (chosen.has("method")) {
-    progress(`${model} ${type}: the method's own work`);
-    measured.method = await measureMethods(setting, measured.step!);
-  }
+    ? await fastestWay(setting, (peer, i) => stepsOn(peer, setting, i), trials)
+    : { way: waysOf(type, { torchCompile: false, device })[0]!, trials: [] };
+  const measured: Measured = { model, type, batchSize: setting.batchSize, ...training };
+  const part = async <K extends keyof Measured>(
+    key: K,
+    wanted: boolean,
+    what: string,
+    work: () => Promise<Measured[K]>,
+  ): Promise<void> => {
+    if (!wanted) return;
+    progress(`${model} ${type}: ${what}`);
+    try {
+      measured[key] = await work();
+    } catch (error) {
+      // What is measured already, and the other parts, took their time too.
+      progress(`${model} ${type}: ${what} failed: ${(error as Error).message}`);
+      process.exitCode = 1;
+    }
+  };
+  await part("step", chosen.has("step") || chosen.has("method"), "training steps", () =>
+    measureStep(setting, measured.way),
+  );
+  await part("profile", options.profile, "where a step's time goes", () => measureProfile(setting));
+  const { step } = measured;
+  await part("method", chosen.has("method") && step !== undefined, "the method's own work", () =>
+    measureMethods(setting, step!),
+  );
   if (chosen.has("evaluation") || chosen.has("memory")) {
     // Not compiled: generation changes its shapes with every token.
     const ask = generateRequest(setting, setting.evaluationBatch);
     const generating = await fastestWay(
       setting,
       async (peer) => (await peer.request<GenerateAnswer>(ask)).seconds,
-      { torchCompile: false, say: progress },
+      { ...trials, torchCompile: false },
     );
-    if (chosen.has("evaluation")) {
-      progress(`${model} ${type}: evaluation`);
-      measured.evaluation = await measureEvaluation(setting, generating.way);
-    }
-    if (chosen.has("memory")) {
-      progress(`${model} ${type}: memory`);
-      measured.memory = await measureMemory(setting, { step: measured.way, evaluation: generating.way });
-    }
+    await part("evaluation", chosen.has("evaluation"), "evaluation", () =>
+      measureEvaluation(setting, generating.way),
+    );
+    await part("memory", chosen.has("memory"), "memory", () =>
+      measureMemory(setting, { step: measured.way, evaluation: generating.way }),
+    );
   }
-  if (chosen.has("startup")) {
-    progress(`${model} ${type}: start-up`);
-    measured.startup = await measureStartup(setting, measured.way);
-  }
-  if (chosen.has("run")) {
-    progress(`${model} ${type}: whole runs`);
-    measured.run = await measureRun(setting, measured.way, runOptions);
-  }
-  if (chosen.has("cycles")) {
-    progress(`${model} ${type}: cycles after some tasks`);
-    measured.cycles = await measureCycles(setting);
-  }
+  await part("startup", chosen.has("startup"), "start-up", () => measureStartup(setting, measured.way));
+  await part("run", chosen.has("run"), "whole runs", () => measureRun(setting, measured.way, options.run));
+  await part("cycles", chosen.has("cycles"), "cycles after some tasks", () => measureCycles(setting));
   return measured;
-}
-
-function oneOf<T extends string>(option: string, given: string, known: readonly T[]): T[] {
-  const names = given.split(",");
-  const unknown = names.find((name) => !known.includes(name as T));
-  if (unknown === undefined) return names as T[];
-  throw new Error(`--${option} ${unknown}: expected ${known.join(", ")}, with commas between`);
-}
-
-function wholeNumber(option: string, given: string): number {
-  const number = Number(given);
-  if (Number.isSafeInteger(number) && number >= 1) return number;
-  throw new Error(`--${option} ${given}: expected a whole number of at least 1`);
-}
-
-function tasksWanted(given: string): number {
-  const count = wholeNumber("tasks", given);
-  if (count <= mostTasks) return count;
-  throw new Error(`--tasks ${given}: order 4 has ${mostTasks} tasks`);
-}
-
-function evaluationsWanted(given: string): readonly RunEvaluation[] {
-  const known = new Map<string, readonly RunEvaluation[]>([
-    ["published", ["published"]],
-    ["batched", ["batched"]],
-    ["both", ["published", "batched"]],
-  ]);
-  const wanted = known.get(given);
-  if (wanted !== undefined) return wanted;
-  throw new Error(`--run-evaluation ${given}: expected ${[...known.keys()].join(", ")}`);
 }
 
 function say(line: string): void {

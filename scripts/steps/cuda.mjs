@@ -6,7 +6,7 @@ import { tsImport } from "tsx/esm/api";
 
 import { fetching, native, provideLibtorch } from "./libtorch.mjs";
 import { compilers, hashOf, nativeFiles, release, requireTools } from "./native.mjs";
-import { must, root, say, which } from "./process.mjs";
+import { ScriptError, must, root, say, which } from "./process.mjs";
 
 const tree = join(root, "build", "cuda");
 const stamp = join(root, "build", "rkif_cuda.stamp.json");
@@ -51,6 +51,16 @@ export async function buildCuda({ fetch }) {
   await must(which("cmake"), ["--build", tree, "--target", "rkif_cuda", "--parallel", compilers()]);
   writeFileSync(stamp, `${JSON.stringify(wanted)}\n`);
   return undefined;
+}
+
+/** Builds an executable that runs kernels on a GPU, fetching what that takes. Returns its path. */
+export async function buildCudaExecutable(name) {
+  const tools = await provideTools(true);
+  if (typeof tools === "string") throw new ScriptError(`${name} cannot be built here: ${tools}`);
+  requireTools();
+  await configure(tools.libtorch, tools.toolkit);
+  await must(which("cmake"), ["--build", tree, "--target", name, "--parallel", compilers()], { quiet: true });
+  return join(tree, name);
 }
 
 /** Fetches what {@link buildCuda} needs; returns why it cannot be had, or undefined. */

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
+import { inputTokens } from "../../examples/benchmarks/peer/batches.js";
 import { writeAdapter } from "../../examples/benchmarks/peer/checkpoints.js";
 import { measureCycles } from "../../examples/benchmarks/peer/cycles.js";
 import { madeTask, mostTasks, tasksOfOrder, wordsOf } from "../../examples/benchmarks/peer/made-tasks.js";
@@ -96,7 +97,7 @@ describe("benchmark against the peer: tables of runs", () => {
     seconds: { total, training, method: 0.5, evaluation },
     ...{ steps: 20, cycles: 3, memory: [4], answered: 10, firstLoss: 2, finite: true },
   });
-  const measured: Measured = { model: "t5-base", type: "float32", way, trials: [] };
+  const measured: Measured = { model: "t5-base", type: "float32", batchSize: 8, way, trials: [] };
   const rowOf = (text: string, what: string): string =>
     text.split("\n").find((line) => line.includes(what)) ?? "";
 
@@ -145,7 +146,9 @@ describe("benchmark against the peer: where a step's time goes", () => {
       "between operators": 3.125,
     });
     const profile = { seconds: 10, kinds, operators };
-    const text = profileTable([{ model: "t5-base", type: "float32", way, trials: [], profile }]);
+    const text = profileTable([
+      { model: "t5-base", type: "float32", batchSize: 8, way, trials: [], profile },
+    ]);
     expect(text).to.match(/matrix products .* 4000\.0 .* 40\.0 %/);
   });
 });
@@ -162,7 +165,8 @@ describe("benchmark against the peer: runs on the embedded model", function () {
       // Only a name in messages.
       model: "t5-small",
       checkpoint: { family: "t5", folder: embeddedModel, adapter },
-      ...{ type: "float32", python, threads: 1, rounds: 2, batchSize: 2, equalLengths: false },
+      ...{ type: "float32", device: "cpu", python, threads: 1, rounds: 2, steps: 1, batchSize: 2 },
+      ...{ equalLengths: false, tokens: inputTokens, gradientCheckpointing: false },
       ...{ records: 4, evaluationBatch: 4, newTokens: 2 },
     };
   });

@@ -54,6 +54,11 @@ export class Expected {
     return new Expected(values);
   }
 
+  /** Values computed elsewhere, such as on another device. */
+  static of(values: Values): Expected {
+    return new Expected(values);
+  }
+
   with(replacement: Replacement): Expected {
     return new Expected(new Map(this.values).set(replacement.address, replacement.values));
   }

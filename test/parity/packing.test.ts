@@ -216,14 +216,15 @@ for (const { name, family, load } of cases) {
     }
 
     it("with another number of threads", async () => {
-      const threads = await addon().getThreads();
+      const native = await addon();
+      const threads = await native.getThreads();
       try {
         for (const other of [1, 3]) {
-          addon().setThreads(other);
+          native.setThreads(other);
           assertSameStep(await step(loaded, [all]), whole, `${other} threads`);
         }
       } finally {
-        addon().setThreads(threads);
+        native.setThreads(threads);
       }
     });
 

@@ -79,8 +79,9 @@ async function adaptive(
   { vectors: { start, tauIn, tauOut }, importance }: CycleReport,
   temperature: number,
 ): Promise<TracedAdaptive> {
-  const parameters = createVector(start.length);
-  const weights = { in: createVector(start.length), out: createVector(start.length) };
+  const beside = (): Vector => createVector(start.length, start);
+  const parameters = beside();
+  const weights = { in: beside(), out: beside() };
   try {
     await fuseAdaptive(
       { parameters, start, tauIn, tauOut },
@@ -171,8 +172,9 @@ export const runByMethod: RunRecurrent = async ({
   settings,
   inner,
   outer,
+  device,
 }: RecurrentSetup) => {
-  const model = await loadWithAdapter(root, adapter);
+  const model = await loadWithAdapter(root, adapter, {}, device);
   const run = new RecordedRun(
     {
       task: { index: 1, name: "recorded" },

@@ -15,8 +15,9 @@ import type { RunRecurrent, TracedAdaptive, TracedCycle, TracedSide, TracedStep 
 import { addon, loadWithAdapter } from "./runtime.js";
 import { createOptimizer, gradient, learningRate, update } from "./steps.js";
 
-function createImportance(native: Addon, length: number): ImportanceVectors {
-  return { importance: native.createVector(length), uncertainty: native.createVector(length) };
+function createImportance(native: Addon, parameters: Vector): ImportanceVectors {
+  const average = (): Vector => native.createVector(parameters.length, parameters);
+  return { importance: average(), uncertainty: average() };
 }
 
 interface Side {
@@ -45,8 +46,9 @@ async function adaptive(
   outer: Side,
   tau: number,
 ): Promise<TracedAdaptive> {
-  const parameters = native.createVector(start.length);
-  const weights = { in: native.createVector(start.length), out: native.createVector(start.length) };
+  const beside = (): Vector => native.createVector(start.length, start);
+  const parameters = beside();
+  const weights = { in: beside(), out: beside() };
   await native.fuseAdaptive(
     { parameters, start, tauIn: inner.tau, tauOut: outer.tau },
     { in: inner.score, out: outer.score },
@@ -62,16 +64,16 @@ async function adaptive(
   return result;
 }
 
-export const runOnPrimitives: RunRecurrent = async ({ root, adapter, family, settings, inner, outer }) => {
-  const native = addon();
-  const model: Model = await loadWithAdapter(root, adapter);
+export const runOnPrimitives: RunRecurrent = async (setup) => {
+  const { root, adapter, family, settings, inner, outer, device } = setup;
+  const native = await addon();
+  const model: Model = await loadWithAdapter(root, adapter, {}, device);
   const { parameters } = model;
-  const length = parameters.length;
-  const innerOptimizer = createOptimizer(native, length);
+  const innerOptimizer = createOptimizer(native, parameters);
   const outerOptimizer =
-    settings.outer_optimizer === "its own" ? createOptimizer(native, length) : innerOptimizer;
-  const innerAverages = createImportance(native, length);
-  const outerAverages = createImportance(native, length);
+    settings.outer_optimizer === "its own" ? createOptimizer(native, parameters) : innerOptimizer;
+  const innerAverages = createImportance(native, parameters);
+  const outerAverages = createImportance(native, parameters);
   const table: FusionTable = {
     onlyIn: [1, 0],
     onlyOut: [0, 1],

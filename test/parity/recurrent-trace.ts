@@ -4,6 +4,7 @@ import type { TrainingRecord } from "../../lib/methods/run.js";
 import { records } from "./batches.js";
 import { adapterBase, familyOf, type Family } from "./families.js";
 import { readJson, type FixtureSet } from "./fixtures.js";
+import type { TestDevice } from "./runtime.js";
 import { readSafetensors } from "./safetensors.js";
 import type { Schedule } from "./steps.js";
 
@@ -40,6 +41,8 @@ export interface RecurrentSetup {
   /** Batches of all cycles' steps. */
   readonly inner: readonly TrainingRecord[][];
   readonly outer: readonly TrainingRecord[][];
+  /** Where it is run; absent: on the tests' device. */
+  readonly device?: TestDevice;
 }
 
 export interface TracedStep {

@@ -23,8 +23,9 @@ export interface Optimizer {
   updates: number;
 }
 
-export function createOptimizer(addon: Addon, length: number): Optimizer {
-  return { m: addon.createVector(length), v: addon.createVector(length), updates: 0 };
+export function createOptimizer(addon: Addon, parameters: Vector): Optimizer {
+  const moment = (): Vector => addon.createVector(parameters.length, parameters);
+  return { m: moment(), v: moment(), updates: 0 };
 }
 
 export interface Gradient {

@@ -80,11 +80,12 @@ async function generate({ model, config, endTokenIds }: TrainedModel): Promise<n
 
 /** Some steps on the batch; gives the losses before them. */
 async function train({ model, config }: TrainedModel): Promise<number[]> {
-  const optimizer = createOptimizer(addon(), model.parameters.length);
+  const native = await addon();
+  const optimizer = createOptimizer(native, model.parameters);
   const losses = [];
   for (let step = 0; step < 3; step++) {
     losses.push((await gradient(model, batchOf(config.family), config.family)).loss);
-    await update(addon(), model, optimizer, {
+    await update(native, model, optimizer, {
       learningRate: 1e-2,
       betas: [0.9, 0.999],
       epsilon: 1e-8,

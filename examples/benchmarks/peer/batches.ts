@@ -20,6 +20,8 @@ export interface BatchOptions {
   size: number;
   /** Every record as long as the mean, and every target: no padding at all. */
   equalLengths: boolean;
+  /** Of a record's input. */
+  tokens: Bounds;
 }
 
 /** Inclusive. */
@@ -37,11 +39,14 @@ const firstToken = 2;
 const Use = { length: 1, answerLength: 2, token: 3, answer: 4, prompt: 5 } as const;
 
 /** A batch for an optimizer step; no two numbers give the same records. */
-export function trainingBatch(number: number, { family, size, equalLengths }: BatchOptions): Batch {
+export function trainingBatch(
+  number: number,
+  { family, size, equalLengths, tokens: bounds }: BatchOptions,
+): Batch {
   const firstKey = number * size;
   const batch: Batch = { inputIds: [], labels: [], firstKey };
   for (let key = firstKey; key < firstKey + size; key++) {
-    const length = lengthOf(inputTokens, equalLengths, Use.length, key);
+    const length = lengthOf(bounds, equalLengths, Use.length, key);
     const answerLength = lengthOf(answerTokens, equalLengths, Use.answerLength, key);
     const answer = [...tokens(answerLength - 1, Use.answer, key), endToken];
     if (family === "t5") {
@@ -56,18 +61,24 @@ export function trainingBatch(number: number, { family, size, equalLengths }: Ba
   return batch;
 }
 
+/** Tokens that a step on the batch computes where nothing is padded: inputs, and T5's targets. */
+export function realTokens({ inputIds, labels }: Batch, family: Family): number {
+  const count = (rows: readonly number[][]): number => rows.reduce((sum, row) => sum + row.length, 0);
+  return count(inputIds) + (family === "t5" ? count(labels) : 0);
+}
+
 /** Prompts of records that are to be classified. */
 export function evaluationPrompts(
   count: number,
-  { equalLengths }: Pick<BatchOptions, "equalLengths">,
+  { equalLengths, tokens: bounds }: Pick<BatchOptions, "equalLengths" | "tokens">,
 ): number[][] {
   return Array.from({ length: count }, (_, record) =>
-    tokens(lengthOf(inputTokens, equalLengths, Use.prompt, record), Use.prompt, record),
+    tokens(lengthOf(bounds, equalLengths, Use.prompt, record), Use.prompt, record),
   );
 }
 
 function lengthOf([least, most]: Bounds, equal: boolean, use: number, key: number): number {
-  return equal ? (least + most) / 2 : least + (hash(use, key) % (most - least + 1));
+  return equal ? Math.floor((least + most) / 2) : least + (hash(use, key) % (most - least + 1));
 }
 
 function tokens(count: number, use: number, key: number): number[] {

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { uniform } from "../../../lib/data/random.js";
 import { elementCount } from "../../../lib/models/element-count.js";
 import { loadModel, saveTrained } from "../../../lib/models/trained-model.js";
+import type { BaseType } from "../../../lib/native/contract.js";
 import { readEnvironment } from "../../../lib/native/environment.js";
 import { initialAdapter } from "../../../lib/training/initialize.js";
 import { PUBLISHED } from "../../random-checkpoint/shapes.js";
@@ -16,7 +17,14 @@ import { lora } from "./protocol.js";
 const run = promisify(execFile);
 
 /** By the names on the command line, those of examples/random-checkpoint.ts. */
-const shapes = { "t5-small": "t5-small", "t5-base": "t5-base", "qwen-0.5b": "qwen2.5-0.5b" } as const;
+const shapes = {
+  "t5-small": "t5-small",
+  "t5-base": "t5-base",
+  "t5-large": "t5-large",
+  "qwen-0.5b": "qwen2.5-0.5b",
+  "llama-2-7b": "llama-2-7b",
+  "llama-2-13b": "llama-2-13b",
+} as const;
 export type ModelName = keyof typeof shapes;
 export const modelNames = Object.keys(shapes) as ModelName[];
 
@@ -39,7 +47,7 @@ export async function checkpointOf(name: ModelName, say: (line: string) => void)
     const part = `${folder}.${process.pid}.part`;
     const program = join(import.meta.dirname, "../../random-checkpoint.ts");
     await run(process.execPath, [...process.execArgv, program, shape, part]);
-    await writeAdapter(part, join(part, "adapter"));
+    await writeAdapter(part, join(part, "adapter"), published.type === "F32" ? "float32" : "bfloat16");
     // Last: what stands under the name is whole.
     await rename(part, folder).catch(async (error: unknown) => {
       await rm(part, { recursive: true, force: true });
@@ -50,9 +58,14 @@ export async function checkpointOf(name: ModelName, say: (line: string) => void)
 }
 
 /** An adapter for the checkpoint in a folder. A as at the start of a run, B not zero but small: so the adapter has a part in every loss and answer that is compared. */
-export async function writeAdapter(folder: string, adapter: string): Promise<void> {
+export async function writeAdapter(
+  folder: string,
+  adapter: string,
+  baseType: BaseType = "float32",
+): Promise<void> {
   const loaded = await loadModel({
-    model: folder,
+    // Nothing is computed with it: read from the file as it lies there, whatever the size.
+    ...{ model: folder, baseType, prepack: false },
     trainable: {
       ...{ kind: "lora", ...lora, rsLora: false, targetModules: null },
       ...{ rankPattern: {}, alphaPattern: {} },

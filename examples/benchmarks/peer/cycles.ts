@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CyclesAnswer, CyclesRequest } from "./protocol.js";
 import { median } from "./ratios.js";
-import type { Setting } from "./setting.js";
+import { loadRequest, type Setting } from "./setting.js";
 import { Side } from "./side.js";
 
 /** Tasks learned before the cycles that are timed. */
@@ -18,15 +18,16 @@ export interface CyclesResult extends CyclesAnswer {
 
 /** `rounds` cycles at each number of learned tasks, on batches of records of one length. */
 export async function measureCycles(
-  { checkpoint, threads, type, batchSize, rounds }: Setting,
+  setting: Setting,
   learned: number[] = learnedTasks,
 ): Promise<CyclesResult> {
   const folder = await mkdtemp(join(tmpdir(), "rkif-benchmark-cycles-"));
   try {
-    await using side = Side.here(threads);
+    await using side = Side.here(setting.threads);
     const run = join(folder, "run");
     const request: CyclesRequest = {
-      ...{ do: "cycles", ...checkpoint, threads, type, run, batchSize, learned, cycles: rounds },
+      ...{ ...loadRequest(setting, null), do: "cycles", run, learned },
+      ...{ batchSize: setting.batchSize, cycles: setting.rounds },
     };
     const answer = await side.request<CyclesAnswer>(request);
     const medians = answer.seconds.map(median);

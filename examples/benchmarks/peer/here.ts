@@ -2,14 +2,15 @@
 import { createInterface } from "node:readline";
 import { concatenate, countLabelTokens, pack } from "../../../lib/data/pack.js";
 import type { TrainingRecord } from "../../../lib/methods/run.js";
-import { adamwStep, createVector } from "../../../lib/models/kernels.js";
+import { adamwStep, createStepReports, createVector } from "../../../lib/models/kernels.js";
 import { inBatches } from "../../../lib/evaluation/batches.js";
 import { generateTokens } from "../../../lib/evaluation/generate.js";
 import { loadModel } from "../../../lib/models/trained-model.js";
-import type { Model, Vector } from "../../../lib/native/contract.js";
+import type { Model, StepSlot, Vector } from "../../../lib/native/contract.js";
 import { loadAddon } from "../../../lib/native/load.js";
 import { residentMemory } from "../scale/memory.js";
 import type { Batch } from "./batches.js";
+import { peakDeviceMemory } from "./device-memory.js";
 import {
   learningRate,
   lora,
@@ -19,10 +20,11 @@ import {
   type GenerateRequest,
   type LoadAnswer,
   type LoadRequest,
+  type MemoryAnswer,
   type ProfileAnswer,
   type Request,
   type ScoreRequest,
-  type StepAnswer,
+  type StepsAnswer,
   type Type,
 } from "./protocol.js";
 
@@ -67,8 +69,8 @@ async function answerLoaded(request: OfLoaded): Promise<object> {
   switch (request.do) {
     case "check":
       return check(loaded, request.batch);
-    case "step":
-      return step(loaded, request.batch);
+    case "steps":
+      return steps(loaded, request.batches);
     case "profile":
       return profile(loaded, request.batches);
     case "generate":
@@ -76,26 +78,27 @@ async function answerLoaded(request: OfLoaded): Promise<object> {
     case "score":
       return answered(loaded, () => score(loaded!, request));
     case "memory":
-      return residentMemory();
+      return { peak: residentMemory().peak, device: await peakDeviceMemory() } satisfies MemoryAnswer;
   }
 }
 
-async function load({ folder, adapter, threads, type }: LoadRequest): Promise<LoadAnswer> {
+async function load(request: LoadRequest): Promise<LoadAnswer> {
+  const { folder, adapter, threads, type, device, gradientCheckpointing } = request;
   const { model, endTokenIds } = await loadModel({
-    ...{ model: folder, adapter, threads, baseType: type },
+    ...{ model: folder, adapter, threads, baseType: type, device, gradientCheckpointing },
     trainable: {
       ...{ kind: "lora", ...lora, rsLora: false, targetModules: null },
       ...{ rankPattern: {}, alphaPattern: {} },
     },
   });
-  const vector = (): Vector => createVector(model.parameters.length);
+  const vector = (): Vector => createVector(model.parameters.length, model.parameters);
   loaded = {
     model,
     vectors: { m: vector(), v: vector(), importance: vector(), uncertainty: vector() },
     ...{ updates: 0, type, endTokenIds: [...endTokenIds] },
   };
-  await model.parameters.read(0, 0);
-  return { shapes: model.layout.map(({ shape }) => shape) };
+  await finished(model);
+  return { trainable: model.parameters.length };
 }
 
 function recordsOf({ inputIds, labels, firstKey }: Batch): TrainingRecord[] {
@@ -115,35 +118,52 @@ async function check({ model }: Loaded, batch: Batch): Promise<CheckAnswer> {
   return { loss: lossSum / divisor, gradNorm: Math.sqrt(gradients.reduce((sum, g) => sum + g * g, 0)) };
 }
 
-/** As a run's step (lib/training/task-run.ts): with the importance that every inner and outer step measures. */
-async function step(loaded: Loaded, batch: Batch): Promise<StepAnswer> {
-  const { model, vectors } = loaded;
-  const records = recordsOf(batch);
+/** As a run's steps (lib/training/task-run.ts): with the importance that every inner and outer step measures. */
+async function steps(loaded: Loaded, batches: readonly Batch[]): Promise<StepsAnswer> {
+  const records = batches.map(recordsOf);
+  const reports = createStepReports(batches.length, loaded.model.parameters);
+  await finished(loaded.model);
   const started = performance.now();
+  // Each is given to the device when the one before is under way there, not when it is done.
+  for (const [index, batch] of records.entries()) await step(loaded, batch, { reports, index });
+  const taken = await reports.take(batches.length);
+  await finished(loaded.model);
+  const seconds = (performance.now() - started) / 1000;
+  reports.dispose();
+  if (taken.some(({ applied }) => !applied)) throw new Error("a step's gradient is not finite");
+  return { losses: taken.map(({ lossSum }, i) => lossSum / countLabelTokens(records[i]!)), seconds };
+}
+
+async function step(loaded: Loaded, records: readonly TrainingRecord[], into: StepSlot): Promise<void> {
+  const { model, vectors } = loaded;
   const divisor = countLabelTokens(records);
   model.gradients.fill(0);
   const dropout = { seed: 42, task: 1, loop: 0, step: loaded.updates };
-  const { lossSum } = await model.accumulate(pack(records), { divisor, lossScale: 1, dropout });
-  await adamwStep(
+  await model.accumulate(pack(records), { divisor, lossScale: 1, dropout, into });
+  adamwStep(
     { parameters: model.parameters, gradients: model.gradients, m: vectors.m, v: vectors.v },
     {
       ...{ learningRate, maxGradNorm, update: ++loaded.updates },
       ...{ beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
+      into: into.index === 0 ? into : { ...into, after: into.index - 1 },
       importance: {
         ...{ importance: vectors.importance, uncertainty: vectors.uncertainty, reads: "before" },
         ...{ importanceDecay: 0.55, uncertaintyDecay: 0.55 },
       },
     },
   );
-  return { loss: lossSum / divisor, seconds: (performance.now() - started) / 1000 };
+}
+
+/** Settles when a device, too, has done all that was enqueued: one element is read behind it. */
+async function finished({ parameters }: Model): Promise<void> {
+  await parameters.read(0, 1);
 }
 
 async function profile(loaded: Loaded, batches: readonly Batch[]): Promise<ProfileAnswer> {
   const addon = loadAddon();
   addon.startProfile();
-  let total = 0;
-  for (const batch of batches) total += (await step(loaded, batch)).seconds;
-  return { seconds: total, operators: await addon.endProfile() };
+  const { seconds } = await steps(loaded, batches);
+  return { seconds, operators: await addon.endProfile() };
 }
 
 /** As a run evaluates (lib/training/evaluate-learned.ts): in fp32 with the adapter merged, as many tokens at a time. */

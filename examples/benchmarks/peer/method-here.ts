@@ -6,23 +6,32 @@ import { join } from "node:path";
 import { recurrentKif } from "../../../lib/methods/recurrent-kif.js";
 import { createVector } from "../../../lib/models/kernels.js";
 import { elementCount } from "../../../lib/models/element-count.js";
+import { embeddedModel, loadModel } from "../../../lib/models/trained-model.js";
 import { loadAddon } from "../../../lib/native/load.js";
 import type { Batches, CycleReport, TrainingRecord } from "../../../lib/methods/run.js";
 import type { Model, TensorLayout, Vector } from "../../../lib/native/contract.js";
 import { TaskRun } from "../../../lib/training/task-run.js";
 import { newTaskCounters } from "../../../lib/training/task-state.js";
 import { readVectors, writeResults } from "./method-vectors.js";
-import { learningRate, maxGradNorm, type MethodAnswer, type MethodRequest } from "./protocol.js";
+import {
+  learningRate,
+  lora,
+  maxGradNorm,
+  type Device,
+  type MethodAnswer,
+  type MethodRequest,
+} from "./protocol.js";
 import { median } from "./ratios.js";
 
 /** No model looks at it; a batch has to have a label. */
 const record: TrainingRecord = { inputIds: Int32Array.of(2), labels: Int32Array.of(1), key: 0 };
 
 export async function methodHere(request: MethodRequest): Promise<MethodAnswer> {
-  const { threads, folder, cycles, results } = request;
+  const { threads, device, folder, cycles, results } = request;
+  const beside = await vectorOn(device);
   loadAddon().setThreads(threads);
   const given = await readVectors(folder);
-  const model = fakeModel(request.shapes, given);
+  const model = fakeModel(request.shapes, given, beside);
   if (results !== null) {
     await learn(model, { ...request, cycles: 1 }, async ({ importance }) => {
       const loops = [importance!.in, importance!.out];
@@ -31,10 +40,10 @@ export async function methodHere(request: MethodRequest): Promise<MethodAnswer> 
       await writeResults(join(folder, results), await Promise.all(vectors));
     });
   }
-  const withMethod = await timesOf(cycles, (ended) =>
+  const withMethod = await timesOf(model, cycles, (ended) =>
     learn(model, { ...request, cycles: cycles + 1 }, ended),
   );
-  const without = await timesOf(cycles, (ended) => onlySteps(model, request, ended));
+  const without = await timesOf(model, cycles, (ended) => onlySteps(model, request, ended));
   const seconds = median(withMethod) - median(without);
   if (seconds > 0) return { seconds };
   throw new Error(
@@ -42,13 +51,31 @@ export async function methodHere(request: MethodRequest): Promise<MethodAnswer> 
   );
 }
 
+/** A vector on the device, for others to be made beside it. */
+async function vectorOn(device: Device): Promise<Vector | undefined> {
+  if (device === "cpu") return undefined;
+  const { model } = await loadModel({
+    ...{ model: embeddedModel, device },
+    trainable: {
+      ...{ kind: "lora", ...lora, rsLora: false, targetModules: null },
+      ...{ rankPattern: {}, alphaPattern: {} },
+    },
+  });
+  return model.parameters;
+}
+
 /** Seconds of each cycle but the first. */
 async function timesOf(
+  { parameters }: Model,
   cycles: number,
   work: (ended: () => Promise<void>) => Promise<void>,
 ): Promise<number[]> {
   const times: number[] = [];
-  await work(async () => void times.push(performance.now()));
+  await work(async () => {
+    // A GPU has then done it all.
+    await parameters.read(0, 1);
+    times.push(performance.now());
+  });
   const seconds = times.slice(1).map((time, i) => (time - times[i]!) / 1000);
   if (seconds.length === cycles) return seconds;
   throw new Error(`${seconds.length} cycles were timed; expected ${cycles}`);
@@ -107,6 +134,7 @@ function openRun(model: GivenModel, steps: number, onCycle: (report: CycleReport
 function fakeModel(
   shapes: readonly number[][],
   given: { parameters: Float32Array; gradients: readonly Float32Array[] },
+  beside: Vector | undefined,
 ): GivenModel {
   const layout: TensorLayout[] = [];
   let offset = 0;
@@ -115,12 +143,12 @@ function fakeModel(
     offset += elementCount({ shape });
   }
   const filled = (values: Float32Array): Vector => {
-    const vector = createVector(offset);
+    const vector = createVector(offset, beside);
     vector.set(values);
     return vector;
   };
   const sources = given.gradients.map(filled);
-  const [parameters, gradients] = [filled(given.parameters), createVector(offset)];
+  const [parameters, gradients] = [filled(given.parameters), createVector(offset, beside)];
   const model: Pick<GivenModel, "layout" | "parameters" | "gradients" | "accumulate" | "begin"> = {
     ...{ layout, parameters, gradients },
     begin: () => parameters.set(given.parameters),

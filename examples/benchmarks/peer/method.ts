@@ -4,14 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { learningRateAt } from "../../../lib/methods/schedule.js";
 import { elementCount } from "../../../lib/models/element-count.js";
+import { loadAddon } from "../../../lib/native/load.js";
 import { compareResults, writeVectors, type MethodAgreement } from "./method-vectors.js";
-import {
-  learningRate,
-  type LoadAnswer,
-  type MethodAnswer,
-  type MethodRequest,
-  type RunMethod,
-} from "./protocol.js";
+import { learningRate, type MethodAnswer, type MethodRequest, type RunMethod } from "./protocol.js";
 import { median, pairedRatio, type Ratio } from "./ratios.js";
 import { methodOfPaper } from "./run.js";
 import { alternate, type Setting } from "./setting.js";
@@ -40,8 +35,8 @@ export const longShapes: number[][] = Array.from({ length: 160 }, () => [
   [4096, 8],
 ]).flat();
 
-/** Cycles of one round on either side, whose median counts. */
-const cyclesOfRound = 3;
+/** Cycles of one round on either side, whose median counts; on a GPU they take milliseconds, and vary. */
+const cyclesOfRound = { cpu: 3, cuda: 25 } as const;
 
 /** @param step seconds of some training steps on either side, of which cycles are made up */
 export async function measureMethods(
@@ -55,14 +50,17 @@ export async function measureMethods(
   };
 }
 
-async function shapesOf({ checkpoint, threads, type }: Setting): Promise<number[][]> {
-  await using side = Side.here(threads);
-  return (await side.request<LoadAnswer>({ do: "load", ...checkpoint, threads, type })).shapes;
+/** Of the adapter's tensors, from its file: the model need not be loaded. */
+async function shapesOf({ checkpoint }: Setting): Promise<number[][]> {
+  const file = await loadAddon().openSafetensors(join(checkpoint.adapter, "adapter_model.safetensors"));
+  const shapes = file.tensors.map(({ shape }) => shape);
+  file.dispose();
+  return shapes;
 }
 
 /** @throws an error where the two sides compute different numbers. */
 export async function measureMethod(
-  setting: Pick<Setting, "threads" | "python" | "rounds">,
+  setting: Pick<Setting, "threads" | "device" | "python" | "rounds">,
   shapes: number[][],
 ): Promise<MethodResult> {
   const elements = shapes.reduce((total, shape) => total + elementCount({ shape }), 0);
@@ -74,9 +72,10 @@ export async function measureMethod(
     const method = methodOfPaper();
     const ask = async (side: Side, results: string | null): Promise<number> => {
       const rates = ratesOf(method);
-      const { threads } = setting;
+      const { threads, device } = setting;
       const request: MethodRequest = {
-        ...{ do: "method", shapes, threads, method, rates, folder, results, cycles: cyclesOfRound },
+        ...{ do: "method", shapes, threads, device, method, rates, folder, results },
+        cycles: cyclesOfRound[device],
       };
       return (await side.request<MethodAnswer>(request)).seconds;
     };

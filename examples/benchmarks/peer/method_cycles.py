@@ -14,11 +14,11 @@ MAX_GRAD_NORM = 1.0
 
 def measure(request):
     torch.set_num_threads(request["threads"])
-    folder, shapes = Path(request["folder"]), request["shapes"]
-    values = [part.clone().requires_grad_() for part in parts(folder / "parameters.f32", shapes)]
+    folder, shapes, device = Path(request["folder"]), request["shapes"], request["device"]
+    values = [part.clone().requires_grad_() for part in parts(folder / "parameters.f32", shapes, device)]
     named = {f"parameter.{i}": value for i, value in enumerate(values)}
-    gradients = [parts(file, shapes) for file in sorted(folder.glob("gradients-*.f32"))]
-    watch = Stopwatch()
+    gradients = [parts(file, shapes, device) for file in sorted(folder.glob("gradients-*.f32"))]
+    watch = Stopwatch(torch.cuda.synchronize) if device == "cuda" else Stopwatch()
     cycle = Cycle(named, request["method"], watch)
 
     def loop(rates):
@@ -51,13 +51,13 @@ def measure(request):
     return {"seconds": statistics.median(seconds)}
 
 
-def parts(file, shapes):
+def parts(file, shapes, device):
     """Views of the flat vector in a file, one for each shape."""
-    flat = torch.from_numpy(numpy.fromfile(file, dtype=numpy.float32))
+    flat = torch.from_numpy(numpy.fromfile(file, dtype=numpy.float32)).to(device)
     ends = list(accumulate(map(prod, shapes)))
     return [flat[end - prod(shape) : end].view(shape) for end, shape in zip(ends, shapes)]
 
 
 def write(file, vectors):
     tensors = [tensor.detach().flatten() for vector in vectors for tensor in vector]
-    torch.cat(tensors).numpy().tofile(file)
+    torch.cat(tensors).cpu().numpy().tofile(file)

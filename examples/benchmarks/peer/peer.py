@@ -25,28 +25,41 @@ class Peer:
     def load(self, request):
         torch.set_num_threads(request["threads"])
         way = request["way"]
+        self.device = torch.device(request["device"])
         config = AutoConfig.from_pretrained(request["folder"])
         self.t5 = config.model_type == "t5"
         self.pad, self.end = config.pad_token_id, config.eos_token_id
         auto = AutoModelForSeq2SeqLM if self.t5 else AutoModelForCausalLM
-        dtype = torch.bfloat16 if way["precision"] == "bfloat16" else torch.float32
-        base = auto.from_pretrained(request["folder"], dtype=dtype)
+        dtype = torch.bfloat16 if way["precision"] in ("bfloat16", "mixed") else torch.float32
+        base = auto.from_pretrained(request["folder"], dtype=dtype).to(self.device)
+        if request["gradientCheckpointing"]:
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # The adapter is fp32 in every way: peft's default.
         self.model = peft.PeftModel.from_pretrained(base, request["adapter"], is_trainable=True)
-        self.autocast = way["precision"] == "autocast"
+        self.autocast = way["precision"] in ("autocast", "mixed")
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         # The Trainer's default. Weight decay 0 as on the other side.
         self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
         self.forward = torch.compile(self.model, dynamic=True) if way["compile"] else self.model
+        self.finish()
         return {"trainable": sum(p.numel() for p in self.parameters)}
 
+    def finish(self):
+        """Returns when the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
     def precision(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.autocast else contextlib.nullcontext()
+        if not self.autocast:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def padded(self, rows, value, left=False):
-        """Padded to the longest, as the data collators do."""
+        """Padded to the longest, as the data collators do; to a GPU as the Trainer's data loader sends it."""
         longest = max(map(len, rows))
         fill = [[value] * (longest - len(row)) for row in rows]
-        return torch.tensor([pad + row if left else row + pad for row, pad in zip(rows, fill)])
+        batch = torch.tensor([pad + row if left else row + pad for row, pad in zip(rows, fill)])
+        return batch if self.device.type == "cpu" else batch.pin_memory().to(self.device, non_blocking=True)
 
     def inputs(self, batch):
         ids = batch["inputIds"]
@@ -56,34 +69,42 @@ class Peer:
             "labels": self.padded(batch["labels"], -100),
         }
 
-    def loss(self, batch):
+    def loss(self, batch, forward=None):
         with self.precision():
-            return self.forward(**self.inputs(batch)).loss
+            return (forward or self.forward)(**self.inputs(batch)).loss
 
     def check(self, request):
         self.model.eval()
-        loss = self.loss(request["batch"])
+        # As it is: compiled anew for a pass without dropout, it would take a minute more.
+        loss = self.loss(request["batch"], self.model)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, float("inf"))
         self.optimizer.zero_grad()
-        return {"loss": loss.item(), "gradNorm": norm.item()}
+        attention = getattr(self.model.config, "_attn_implementation", None) or "unknown"
+        return {"loss": loss.item(), "gradNorm": norm.item(), "attention": attention}
 
-    def step(self, request):
+    def steps(self, request):
         self.model.train()
+        losses = []
+        self.finish()
         started = time.perf_counter()
-        loss = self.loss(request["batch"])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        value = loss.item()
-        return {"loss": value, "seconds": time.perf_counter() - started}
+        for batch in request["batches"]:
+            loss = self.loss(batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            losses.append(loss.detach())
+        losses = [loss.item() for loss in losses]
+        self.finish()
+        return {"losses": losses, "seconds": time.perf_counter() - started}
 
     def generate(self, request):
         """In the order of the records, `batch` at once; a decoder's prompts are padded on the left."""
         self.model.eval()
         prompts, batch = request["prompts"], request["batch"]
         answers = []
+        self.finish()
         started = time.perf_counter()
         for begin in range(0, len(prompts), batch):
             rows = prompts[begin : begin + batch]
@@ -107,7 +128,14 @@ class Peer:
 
     def memory(self, request):
         status = Path("/proc/self/status").read_text()
-        return {"peak": 1024 * int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M)[1])}
+        peak = 1024 * int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M)[1])
+        device = None
+        if self.device.type == "cuda":
+            device = {
+                "allocated": torch.cuda.max_memory_allocated(),
+                "reserved": torch.cuda.max_memory_reserved(),
+            }
+        return {"peak": peak, "device": device}
 
 
 def main():
@@ -115,7 +143,7 @@ def main():
     handlers = {
         "load": peer.load,
         "check": peer.check,
-        "step": peer.step,
+        "steps": peer.steps,
         "generate": peer.generate,
         "loss": peer.first_loss,
         "memory": peer.memory,

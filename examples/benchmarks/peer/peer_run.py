@@ -52,7 +52,7 @@ class Run:
         self.peer, self.request, self.method = peer, request, request["method"]
         self.named = {name: p for name, p in peer.model.named_parameters() if p.requires_grad}
         self.tokenizer = AutoTokenizer.from_pretrained(request["folder"])
-        self.watch = Stopwatch()
+        self.watch = Stopwatch(peer.finish)
         self.tests, self.memories, self.losses, self.cycles = [], [], [], 0
         # As published: one record at a time.
         self.at_once = {"published": 1, "batched": request["evaluationBatch"]}

@@ -2,7 +2,7 @@
 import type { OperatorTime } from "../../../lib/native/contract.js";
 import type { ProfileAnswer, ProfileRequest } from "./protocol.js";
 import { batchOf, openHere, type Setting } from "./setting.js";
-import { stepOn } from "./step.js";
+import { stepsOn } from "./step.js";
 
 /** What takes the time, and which operators that is; the first that fits counts. */
 const kinds: readonly (readonly [string, RegExp])[] = [
@@ -31,7 +31,7 @@ export interface ProfileResult {
 /** Over `rounds` steps, after one that warms up. */
 export async function measureProfile(setting: Setting): Promise<ProfileResult> {
   await using here = await openHere(setting);
-  await stepOn(here, setting, 0);
+  await stepsOn(here, { ...setting, steps: 1 }, 0);
   const batches = Array.from({ length: setting.rounds }, (_, i) => batchOf(setting, i + 1));
   const request: ProfileRequest = { do: "profile", batches };
   const { seconds, operators } = await here.request<ProfileAnswer>(request);

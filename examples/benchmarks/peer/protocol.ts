@@ -3,10 +3,14 @@ import type { OperatorTime } from "../../../lib/native/contract.js";
 import type { Batch } from "./batches.js";
 
 export type Type = "float32" | "bfloat16";
+export type Device = "cpu" | "cuda";
 
-/** How Python computes: bfloat16 by autocast over fp32 weights or with the base loaded in it, as it is or compiled. */
+/**
+ * How Python computes: bfloat16 by autocast over fp32 weights, with the base loaded in it, or both (which rounds the fp32 adapter's products
+ * as well); as it is or compiled.
+ */
 export interface Way {
-  precision: "float32" | "autocast" | "bfloat16";
+  precision: "float32" | "autocast" | "bfloat16" | "mixed";
   compile: boolean;
 }
 
@@ -16,16 +20,19 @@ export interface LoadRequest {
   /** The adapter's folder; both sides read the same. */
   adapter: string;
   threads: number;
+  device: Device;
+  /** Layers are computed again in the backward pass, on both sides. */
+  gradientCheckpointing: boolean;
   /** Of this side. */
   type: Type;
   /** Of the peer. */
-  way: Way;
+  way: Way | null;
 }
 
-/** This side's answer. */
+/** Both sides' answer. */
 export interface LoadAnswer {
-  /** Of the trainable tensors, in their order. */
-  shapes: number[][];
+  /** Trainable elements. */
+  trainable: number;
 }
 
 /** Loss and gradient norm of a batch without dropout; nothing is changed. */
@@ -36,15 +43,19 @@ export interface CheckRequest {
 export interface CheckAnswer {
   loss: number;
   gradNorm: number;
+  /** Of the peer: what computes its attention, such as "sdpa". */
+  attention?: string;
 }
 
-/** A whole optimizer step with dropout: batch made ready, forward, backward, clipping, AdamW. */
-export interface StepRequest {
-  do: "step";
-  batch: Batch;
+/** Whole optimizer steps with dropout: batch made ready, forward, backward, clipping, AdamW. */
+export interface StepsRequest {
+  do: "steps";
+  batches: Batch[];
 }
-export interface StepAnswer {
-  loss: number;
+export interface StepsAnswer {
+  /** Read when all steps are made: what waits for a device after every step waits longer. */
+  losses: number[];
+  /** Of all steps together, until the last one's parameters are there. */
   seconds: number;
 }
 
@@ -80,12 +91,19 @@ export interface ScoreRequest {
   options: number[][];
 }
 
-/** Most bytes that were ever resident. */
+/** Most bytes that were ever resident, and on a GPU those of libtorch's allocator, which both sides use. */
 export interface MemoryRequest {
   do: "memory";
 }
 export interface MemoryAnswer {
   peak: number;
+  device: DeviceMemory | null;
+}
+export interface DeviceMemory {
+  /** In tensors at once. */
+  allocated: number;
+  /** Taken from the card: with what lay between tensors or was kept for later ones. */
+  reserved: number;
 }
 
 /** Loss of a batch without dropout and without gradients; of the peer, see start.mjs for this side. */
@@ -95,8 +113,10 @@ export interface LossRequest {
 }
 
 /** Recurrent-KIF over all tasks, in a process that has loaded nothing yet. */
-export interface RunRequest extends Omit<LoadRequest, "do"> {
+export interface RunRequest extends Omit<LoadRequest, "do" | "way"> {
   do: "run";
+  /** Of the peer. */
+  way: Way;
   /** File with the tasks, see made-tasks.ts. */
   tasks: string;
   /** This side only: the run's folder. */
@@ -160,6 +180,7 @@ export interface MethodRequest {
   /** Shapes of the tensors that together are the trainable vector. */
   shapes: number[][];
   threads: number;
+  device: Device;
   method: RunMethod;
   /** Learning rates of the steps of a cycle. */
   rates: { inner: number[]; outer: number[] };
@@ -195,7 +216,7 @@ export interface CyclesAnswer {
 export type Request =
   | LoadRequest
   | CheckRequest
-  | StepRequest
+  | StepsRequest
   | ProfileRequest
   | GenerateRequest
   | ScoreRequest

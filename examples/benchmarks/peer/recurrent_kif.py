@@ -66,14 +66,16 @@ def fuse(named, start, tau_in, tau_out, scores_in, scores_out, quantile):
 
 
 class Stopwatch:
-    """Seconds by kind of work."""
+    """Seconds by kind of work. `finish` returns when a device has done all that it was given."""
 
-    def __init__(self):
-        self.seconds = {}
+    def __init__(self, finish=lambda: None):
+        self.seconds, self.finish = {}, finish
 
     def time(self, kind, work, *args):
+        self.finish()
         started = time.perf_counter()
         result = work(*args)
+        self.finish()
         self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - started
         return result
 

@@ -69,16 +69,18 @@ export async function cyclesHere(request: CyclesRequest): Promise<CyclesAnswer> 
   return { seconds, memory: learned.map(total) };
 }
 
-type Wanted = Pick<RunRequest, "folder" | "adapter" | "threads" | "type" | "run" | "batchSize" | "epochs"> &
-  Pick<RunRequest, "newTokens" | "memoryFraction"> &
+type Wanted = Pick<RunRequest, "folder" | "adapter" | "threads" | "device" | "type" | "run" | "batchSize"> &
+  Pick<RunRequest, "epochs" | "newTokens" | "memoryFraction" | "gradientCheckpointing"> &
   Partial<Pick<RunRequest, "learningRate" | "warmupSteps" | "sourceTokens" | "targetTokens" | "method">>;
 
 async function openLearner(wanted: Wanted, watch: CycleWatch): Promise<Learner> {
-  const { folder, adapter, threads, type, run, batchSize, epochs, memoryFraction, newTokens } = wanted;
+  const { folder, adapter, threads, device, type, run, batchSize, epochs, memoryFraction, newTokens } =
+    wanted;
   const { learningRate, warmupSteps, sourceTokens, targetTokens, method } = wanted;
   return Learner.create(
     {
-      ...{ run, model: folder, adapter, threads, baseType: type, method: "recurrent-kif", ...method },
+      ...{ run, model: folder, adapter, threads, device, baseType: type, method: "recurrent-kif", ...method },
+      gradientCheckpointing: wanted.gradientCheckpointing,
       ...{ batchSize, epochs, memoryFraction, maxGradNorm, maxNewTokens: newTokens },
       ...(learningRate === undefined ? {} : { learningRate, warmupSteps, sourceTokens, targetTokens }),
       // As published: only tasks that have been seen are evaluated.

@@ -15,7 +15,7 @@ import {
   type Way,
 } from "./protocol.js";
 import { pairedRatio, relativeDifference, type Ratio } from "./ratios.js";
-import type { Setting } from "./setting.js";
+import { loadRequest, type Setting } from "./setting.js";
 import { Side } from "./side.js";
 import { tolerances } from "./step.js";
 
@@ -94,13 +94,14 @@ export async function measureRun(setting: Setting, way: Way, options: RunOptions
 }
 
 function requestOf(
-  { checkpoint, threads, type, batchSize, newTokens, evaluationBatch }: Setting,
+  setting: Setting,
   way: Way,
   { tasks, run, epochs, evaluations }: Pick<RunRequest, "tasks" | "run" | "epochs" | "evaluations">,
 ): RunRequest {
   const { warmupSteps, memoryFraction, targetTokens } = resolveConfig({});
+  const { batchSize, newTokens, evaluationBatch } = setting;
   return {
-    ...{ do: "run", ...checkpoint, threads, type, way, tasks, run, epochs, batchSize, newTokens },
+    ...{ ...loadRequest(setting, way), do: "run", way, tasks, run, epochs, batchSize, newTokens },
     ...{ evaluations, evaluationBatch, learningRate, warmupSteps, memoryFraction, targetTokens },
     // The default of T5.
     sourceTokens: 1024,

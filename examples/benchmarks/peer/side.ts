@@ -36,6 +36,11 @@ export class Side {
     return new Side("the peer", python, [join(import.meta.dirname, "peer.py")], threads);
   }
 
+  /** Ends the process at once: a request that waits for it fails. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
   /** One request at a time. */
   async request<T>(request: object): Promise<T> {
     this.#child.stdin.write(`${JSON.stringify(request)}\n`);

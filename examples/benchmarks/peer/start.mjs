@@ -1,12 +1,12 @@
 // The first loss of a process that uses the package as it ships (dist/), without a TypeScript loader. One request on stdin: the
-// checkpoint's folder, its adapter, the type, the threads and a batch.
+// checkpoint's folder, its adapter, the type, the device, the threads and a batch.
 import { createInterface } from "node:readline";
 import { loadModel, pack } from "recurrent-kif";
 
 for await (const line of createInterface(process.stdin)) {
-  const { folder, adapter, type, threads, batch } = JSON.parse(line);
+  const { folder, adapter, type, device, threads, batch } = JSON.parse(line);
   const trainable = { kind: "none" };
-  const { model } = await loadModel({ model: folder, adapter, baseType: type, threads, trainable });
+  const { model } = await loadModel({ model: folder, adapter, baseType: type, device, threads, trainable });
   const records = batch.inputIds.map((ids, i) => ({
     inputIds: Int32Array.from(ids),
     labels: Int32Array.from(batch.labels[i]),

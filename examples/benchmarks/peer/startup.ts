@@ -1,7 +1,7 @@
 /** From the start of a process to its first loss: loading the runtime, the libraries and the model, and one batch. */
 import { pairedRatio, relativeDifference, type Ratio } from "./ratios.js";
 import type { LossRequest, Way } from "./protocol.js";
-import { alternate, batchOf, openPeer, type Setting } from "./setting.js";
+import { alternate, batchOf, loadRequest, openPeer, type Setting } from "./setting.js";
 import { Side } from "./side.js";
 
 export interface StartupResult {
@@ -19,8 +19,9 @@ export async function measureStartup(setting: Setting, way: Way): Promise<Startu
     async () => {
       const started = performance.now();
       await using side = Side.start(setting.threads);
-      const { checkpoint, type, threads } = setting;
-      losses.here = (await side.request<{ loss: number }>({ ...request, ...checkpoint, type, threads })).loss;
+      losses.here = (
+        await side.request<{ loss: number }>({ ...loadRequest(setting, null), ...request })
+      ).loss;
       return (performance.now() - started) / 1000;
     },
     async () => {

@@ -10,13 +10,15 @@ import { median, pairedRatio, type Ratio } from "./ratios.js";
 import type { ProfileResult } from "./profile.js";
 import type { RunResult } from "./run.js";
 import type { StartupResult } from "./startup.js";
-import type { StepResult } from "./step.js";
+import { tokensPerSecond, type StepResult } from "./step.js";
 import { describeWay, type Trial } from "./ways.js";
 
 /** Everything measured of one model in one type. */
 export interface Measured {
   model: ModelName;
   type: Type;
+  /** Records of a training step. */
+  batchSize: number;
   way: Way;
   trials: Trial[];
   step?: StepResult;
@@ -34,6 +36,9 @@ export function formatRatio({ median, min, max }: Ratio): string {
   return `${median.toFixed(2)} (${min.toFixed(2)}-${max.toFixed(2)})`;
 }
 
+/** A GPU's steps are short. */
+const formatSeconds = (seconds: number): string => seconds.toFixed(seconds < 0.1 ? 4 : 3);
+
 const label = ({ model, type }: Measured): string => `${model} ${type}`;
 
 function table(
@@ -49,17 +54,22 @@ function table(
 }
 
 export function stepTable(results: readonly Measured[]): string {
-  const head = ["training step", "here, s", "peer, s", "ratio", "peer's way", "loss differs by"];
+  const head = [
+    ...["training step", "here, s", "peer, s", "ratio", "here, tokens/s", "peer, tokens/s"],
+    ...["peer's way", "loss differs by"],
+  ];
   return table(head, results, (measured) => {
-    const { step, way } = measured;
+    const { step, way, batchSize } = measured;
     return (
       step && [
         [
-          label(measured),
-          median(step.here).toFixed(3),
-          median(step.peer).toFixed(3),
+          `${label(measured)}, batch ${batchSize}`,
+          formatSeconds(median(step.here)),
+          formatSeconds(median(step.peer)),
           formatRatio(step.ratio),
-          describeWay(way),
+          tokensPerSecond(step.tokens, step.here).toFixed(0),
+          tokensPerSecond(step.tokens, step.peer).toFixed(0),
+          `${describeWay(way)}, ${step.attention} attention`,
           step.agreement.lossDifference.toExponential(1),
         ],
       ]
@@ -106,12 +116,19 @@ export function evaluationTable(results: readonly Measured[]): string {
 export function memoryTable(results: readonly Measured[]): string {
   const head = ["peak memory, GiB", "here", "peer", "here / peer"];
   return table(head, results, (measured) => {
-    const { memory } = measured;
-    const row = (what: string, { here, peer }: Peaks): string[] => [
+    const row = (what: string, { here, peer }: Omit<Peaks, "reserved">): string[] => [
       ...[`${label(measured)}, ${what}`, (here / 2 ** 30).toFixed(2), (peer / 2 ** 30).toFixed(2)],
       (here / peer).toFixed(2),
     ];
-    return memory && [row("training", memory.steps), row("evaluation", memory.evaluation)];
+    const rows = (what: string, peaks: Peaks): string[][] =>
+      peaks.reserved === undefined
+        ? [row(what, peaks)]
+        : [row(`${what}, in tensors`, peaks), row(`${what}, taken from the card`, peaks.reserved)];
+    const { step, memory } = measured;
+    return [
+      ...(step?.memory ? rows(`batch ${measured.batchSize}, the steps above`, step.memory) : []),
+      ...(memory ? [...rows("training", memory.steps), ...rows("evaluation", memory.evaluation)] : []),
+    ];
   });
 }
 

@@ -1,5 +1,5 @@
 /** Which way of computing in Python is the fastest: that one is compared with. */
-import type { Type, Way } from "./protocol.js";
+import type { Device, Type, Way } from "./protocol.js";
 import { median } from "./ratios.js";
 import { openPeer, type Setting } from "./setting.js";
 import type { Side } from "./side.js";
@@ -18,28 +18,49 @@ export interface Trial {
 const warmUps = { plain: 1, compiled: 3 };
 const measured = 3;
 
-export function waysOf(type: Type, torchCompile: boolean): Way[] {
-  const precisions: Way["precision"][] = type === "float32" ? ["float32"] : ["autocast", "bfloat16"];
+/** On a GPU the base's weights are bfloat16 in every way: as fp32 they would take twice the memory to be rounded at every step. */
+const precisionsOf: Record<Type, Record<Device, readonly Way["precision"][]>> = {
+  float32: { cpu: ["float32"], cuda: ["float32"] },
+  bfloat16: { cpu: ["autocast", "bfloat16"], cuda: ["bfloat16", "mixed"] },
+};
+
+export function waysOf(
+  type: Type,
+  { torchCompile, device }: { torchCompile: boolean; device: Device },
+): Way[] {
+  const precisions = precisionsOf[type][device];
   const compiled = torchCompile ? [false, true] : [false];
   return precisions.flatMap((precision) => compiled.map((compile) => ({ precision, compile })));
 }
 
 export function describeWay({ precision, compile }: Way): string {
-  const names = { float32: "fp32", autocast: "autocast", bfloat16: "bf16 base" };
+  const names = {
+    float32: "fp32",
+    autocast: "autocast",
+    bfloat16: "bf16 base",
+    mixed: "bf16 base, autocast",
+  };
   return names[precision] + (compile ? ", compiled" : "");
+}
+
+export interface TrialOptions {
+  torchCompile: boolean;
+  /** Seconds after which a compiled way counts as one that does not work. */
+  compileLimit: number;
+  say: (line: string) => void;
 }
 
 /** Tries them one after another, each in a process of its own. Where there is only one, nothing is measured. */
 export async function fastestWay(
   setting: Setting,
   task: Task,
-  { torchCompile, say }: { torchCompile: boolean; say: (line: string) => void },
+  { torchCompile, compileLimit, say }: TrialOptions,
 ): Promise<{ way: Way; trials: Trial[] }> {
-  const ways = waysOf(setting.type, torchCompile);
+  const ways = waysOf(setting.type, { torchCompile, device: setting.device });
   if (ways.length === 1) return { way: ways[0]!, trials: [] };
   const trials: Trial[] = [];
   for (const way of ways) {
-    const trial = await tryWay(setting, way, task);
+    const trial = await tryWay(setting, way, task, compileLimit);
     trials.push(trial);
     const found = trial.seconds === null ? `does not work: ${trial.error}` : `${trial.seconds.toFixed(3)} s`;
     say(`${setting.model} ${setting.type}, the peer with ${describeWay(way)}: ${found}`);
@@ -50,9 +71,17 @@ export async function fastestWay(
   return { way: best.way, trials };
 }
 
-async function tryWay(setting: Setting, way: Way, task: Task): Promise<Trial> {
+async function tryWay(setting: Setting, way: Way, task: Task, compileLimit: number): Promise<Trial> {
+  let late = false;
+  let timer: NodeJS.Timeout | undefined;
   try {
     await using peer = await openPeer(setting, way);
+    if (way.compile) {
+      timer = setTimeout(() => {
+        late = true;
+        peer.kill();
+      }, 1000 * compileLimit);
+    }
     const seconds: number[] = [];
     const skipped = way.compile ? warmUps.compiled : warmUps.plain;
     for (let i = 0; i < skipped + measured; i++) {
@@ -63,6 +92,8 @@ async function tryWay(setting: Setting, way: Way, task: Task): Promise<Trial> {
   } catch (error) {
     // Only compiling may fail: without it, there is a mistake that has to be seen.
     if (!way.compile) throw error;
-    return { way, seconds: null, error: (error as Error).message };
+    return { way, seconds: null, error: late ? `longer than ${compileLimit} s` : (error as Error).message };
+  } finally {
+    clearTimeout(timer);
   }
 }

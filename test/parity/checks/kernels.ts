@@ -179,7 +179,7 @@ export const kernels: Check = {
     const computation = computations[kind];
     if (computation === undefined) throw new Error(`no check for ${set.name}`);
     return computation(
-      addon(),
+      await addon(),
       readJson<never>(set.root, `${set.name}.json`),
       readSafetensors(join(set.root, `${set.name}.safetensors`)),
     );

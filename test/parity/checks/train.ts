@@ -47,9 +47,9 @@ export const train: Check = {
     const { base_lr: base, warmup_steps: warmup, decay, total_steps: total } = run.schedule;
     const batchCount = [...batches.keys()].filter((name) => name.endsWith(".labels")).length;
     const family = familyOf(set.root, adapterBase(set.root, run.adapter));
-    const native = addon();
+    const native = await addon();
     const model = await loadWithAdapter(set.root, run.adapter);
-    const optimizer = createOptimizer(native, model.parameters.length);
+    const optimizer = createOptimizer(native, model.parameters);
     try {
       const steps = [];
       for (let step = 0; step < run.steps.length; step++) {
