@@ -78,10 +78,12 @@ at::Tensor RelativeBuckets::buckets_of_offsets(const at::Tensor& like, int64_t r
   if (reach > placed_reach_ || placed_.device() != like.device()) {
     // What an evaluation makes a training step keeps for its backward pass, which refuses tensors of inference mode.
     const c10::InferenceMode inference(false);
-    placed_reach_ = std::max<int64_t>({reach, 2 * placed_reach_, 256});
-    std::vector<int32_t> buckets(2 * placed_reach_ - 1);
-    for (size_t i = 0; i < buckets.size(); ++i) buckets[i] = bucket(static_cast<int64_t>(i) - (placed_reach_ - 1));
+    const int64_t wider = std::max<int64_t>({reach, 2 * placed_reach_, 256});
+    std::vector<int32_t> buckets(2 * wider - 1);
+    for (size_t i = 0; i < buckets.size(); ++i) buckets[i] = bucket(static_cast<int64_t>(i) - (wider - 1));
+    // Only now: a reach that there is no memory for changes nothing.
     placed_ = index_tensor(buckets, like);
+    placed_reach_ = wider;
   }
   return placed_.narrow(0, placed_reach_ - reach, 2 * reach - 1);
 }

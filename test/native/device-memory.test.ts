@@ -27,7 +27,7 @@ describe("native/device memory", () => {
 
   it("refuses what is no GPU and no number of bytes", () => {
     for (const name of names) {
-      refused(() => call(name, "cpu"), "INVALID_ARGUMENT", `${name}: device is "cpu", expected a GPU`);
+      refused(() => call(name, "cpu"), "INVALID_ARGUMENT", `${name}: device is the string "cpu", expected a GPU`);
       for (const device of ["gpu", 0, undefined])
         refused(() => call(name, device), "INVALID_ARGUMENT", `${name}: device is`);
     }

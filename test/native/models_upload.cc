@@ -201,6 +201,8 @@ TEST("relative positions: the biases of a reach are the same after those of othe
   const RelativeBuckets buckets(true, 8, 20), fresh(true, 8, 20);
   const at::Tensor weight = at::arange(16, at::kFloat).view({8, 2});
   for (int64_t reach : {5, 300, 1, 299, 1000, 7}) {
+    // More than there is memory for.
+    CHECK_THROWS(buckets.bias(weight, int64_t{1} << 60), std::exception, "");
     const AttentionBias bias = buckets.bias(weight, reach);
     CHECK_EQUAL(bias.reach, reach);
     CHECK_EQUAL(bias.table.size(1), 2 * reach - 1);
