@@ -92,33 +92,83 @@ KeyRows joined(const KeyRows& rows, int64_t size, float* scratch) {
   return {nullptr, 0, scratch, rows.count, size};
 }
 
-// One query against a cache of keys (generation): everything is read once, so nothing is packed.
-void forward_one_query(const SpanHead& part, const KeyRows& k, const KeyRows& v, const ForwardPointers& at) {
-  const AttentionShape& shape = part.shape;
+// Heads from which on their queries are laid out for a product with the keys.
+constexpr int64_t kLaidOutHeads = 4;
+
+// The scores of `heads` queries that lie behind each other, all of one position, with keys that they share.
+class SharedScores {
+ public:
+  SharedScores(int64_t heads, int64_t size, const float* q, Workspace& workspace)
+      : heads_(heads), size_(size), q_(q), columns_(padded_row(heads)) {
+    if (!lays_out(heads)) return;
+    packed_ = workspace.take(packed_floats(size, heads));
+    block_ = workspace.take(kQueryBlock * columns_);
+    pack_transposed(size, heads, q, size, packed_);
+  }
+  static int64_t room(int64_t heads, int64_t size) {
+    return lays_out(heads) ? packed_floats(size, heads) + kQueryBlock * padded_row(heads) : 0;
+  }
+
+  // scores[i * padded + j] = q_i . keys[j * stride ...].
+  void operator()(int64_t rows, const float* keys, int64_t stride, float* scores, int64_t padded) const {
+    if (packed_ == nullptr) {
+      for (int64_t i = 0; i < heads_; i++) dot_rows(rows, size_, q_ + i * size_, keys, stride, scores + i * padded);
+      return;
+    }
+    for (int64_t begin = 0; begin < rows; begin += kQueryBlock) {
+      const int64_t count = std::min(kQueryBlock, rows - begin);
+      matmul(count, columns_, size_, {keys + begin * stride, stride, 1}, packed_operand(packed_, size_), block_,
+             columns_, false);
+      for (int64_t i = 0; i < heads_; i++) {
+        for (int64_t j = 0; j < count; j++) scores[i * padded + begin + j] = block_[j * columns_ + i];
+      }
+    }
+  }
+
+ private:
+  static bool lays_out(int64_t heads) { return heads >= kLaidOutHeads; }
+
+  int64_t heads_, size_;
+  const float* q_;
+  int64_t columns_;
+  float* packed_ = nullptr;
+  float* block_ = nullptr;
+};
+
+// A span's only query, in all heads that share the head `key_head`, against a cache of keys (generation): everything is
+// read once, so nothing is packed.
+void forward_one_query(const AttentionShape& shape, const AttentionSpan& span, int64_t key_head, const OffsetBias& bias,
+                       const AttentionDropout& dropout, const KeyRows& k, const KeyRows& v, const ForwardPointers& at) {
+  const int64_t group = shape.group(), first = key_head * group;
   const int64_t size = shape.head_size, keys = k.count, own = keys - k.first, padded = padded_row(keys);
-  const bool whole_vectors = size % kRowPadding == 0;
+  const bool packs = size % kRowPadding != 0 || group >= kLaidOutHeads;
   Workspace& workspace = Workspace::of_this_thread();
-  workspace.reset(padded + (whole_vectors ? 0 : packed_floats(keys, size) + keys * size), 3);
-  float* scores = workspace.take(padded);
-  const float* q = at.q + part.query;
-  dot_rows(k.first, size, q, k.prefix, k.stride, scores);
-  dot_rows(own, size, q, k.own, k.stride, scores + k.first);
-  float lse = softmax_row(part.row(0, padded), scores);
-  if (at.log_sum_exp != nullptr) at.log_sum_exp[part.head * at.query_rows + part.span.query_start] = lse;
-  float* out = at.out + part.query;
-  if (!whole_vectors) {
+  workspace.reset(group * padded + SharedScores::room(group, size) +
+                      (packs ? packed_floats(keys, size) + keys * size : 0),
+                  5);
+  float* scores = workspace.take(group * padded);
+  // The group's heads lie behind each other.
+  const SpanHead one(shape, span, first, bias, dropout);
+  const SharedScores take_scores(group, size, at.q + one.query, workspace);
+  take_scores(k.first, k.prefix, k.stride, scores, padded);
+  take_scores(own, k.own, k.stride, scores + k.first, padded);
+  for (int64_t i = 0; i < group; i++) {
+    const SpanHead part(shape, span, first + i, bias, dropout);
+    const float lse = softmax_row(part.row(0, padded), scores + i * padded);
+    if (at.log_sum_exp != nullptr) at.log_sum_exp[part.head * at.query_rows + span.query_start] = lse;
+  }
+  float* out = at.out + one.query;
+  if (packs) {
     float* packed = workspace.take(packed_floats(keys, size));
     KeyRows rows = joined(v, size, workspace.take(keys * size));
     pack(keys, size, rows.own, rows.stride, packed);
-    matmul(1, size, keys, {scores, padded, 1}, packed_operand(packed, keys), out, shape.query_stride, false);
+    matmul(group, size, keys, {scores, padded, 1}, packed_operand(packed, keys), out, size, false);
     return;
   }
   if (v.first > 0) {
-    matmul(1, size, v.first, {scores, padded, 1}, row_major_operand(v.prefix, v.stride), out, shape.query_stride,
-           false);
+    matmul(group, size, v.first, {scores, padded, 1}, row_major_operand(v.prefix, v.stride), out, size, false);
   }
-  matmul(1, size, own, {scores + v.first, padded, 1}, row_major_operand(v.own, v.stride), out, shape.query_stride,
-         v.first > 0);
+  matmul(group, size, own, {scores + v.first, padded, 1}, row_major_operand(v.own, v.stride), out, size, v.first > 0);
 }
 
 // One span and all heads of queries that share the head `key_head` of keys and values.
@@ -130,9 +180,7 @@ void forward_heads(const AttentionShape& shape, const AttentionSpan& span, int64
   const KeyRows k = key_rows(span, at.prefix.k, at.k, shape.key_stride, key_head * size);
   const KeyRows v = key_rows(span, at.prefix.v, at.v, shape.value_stride, key_head * size);
   if (span.query_length == 1) {
-    for (int64_t head = key_head * group; head < (key_head + 1) * group; head++) {
-      forward_one_query({shape, span, head, bias, dropout}, k, v, at);
-    }
+    forward_one_query(shape, span, key_head, bias, dropout, k, v, at);
     return;
   }
   const int64_t queries = span.query_length, keys = k.count, block = std::min(queries, kQueryBlock);

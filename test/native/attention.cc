@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <random>
 #include <stdexcept>
@@ -210,6 +211,8 @@ TEST("attention: more or fewer queries than keys, and a cache's later queries") 
   check_forward({shape(2, 14, false), {{0, 5, 0, 3, 1}, {5, 2, 3, 40, 2}, {7, 1, 43, 21, 3}}, 8, 64, 0, {0.25, 9}});
   check_forward({shape(2, 14, true), {{0, 5, 0, 8, 1}, {5, 2, 8, 40, 2}, {7, 1, 48, 16, 3}}, 8, 64, 40, {0.25, 9}});
   check_forward({shape(2, 32, true), {{0, 1, 0, 64, 1}}, 1, 64, 64, {}});
+  // A single query in seven heads that share keys as wide as the states behind them, more keys than a block.
+  check_forward({{7, 96, 7 * 96, 96, 96, 0.1f, false, 1}, {{0, 1, 0, 120, 1}, {1, 1, 120, 3, 2}}, 2, 123, 0, {}});
 }
 
 TEST("attention: heads that share keys, and windows, forward and backward") {
@@ -229,11 +232,12 @@ TEST("attention: heads that share keys, and windows, forward and backward") {
 }
 
 TEST("attention: keys of a prefix stand before a span's own") {
-  for (int64_t head_size : {10, 16, 64}) {
+  // Two heads of keys, each for two heads of queries, or for five: a single query's are then laid out.
+  for (const auto& [head_size, heads] : {std::array<int64_t, 2>{10, 4}, {16, 4}, {64, 4}, {10, 10}, {16, 10}}) {
     for (int64_t window : {0, 7}) {
       int64_t width = 2 * head_size;
       // Three spans behind one prefix, one of them a single query; one behind another prefix; one without.
-      Problem p{{4, head_size, 2 * width, width, width, 0.3f, true, 2, window},
+      Problem p{{heads, head_size, heads * head_size, width, width, 0.3f, true, 2, window},
                 {{0, 5, 0, 5, 1, 2, 40},
                  {5, 1, 5, 3, 2, 2, 40},
                  {6, 2, 8, 2, 3, 2, 40},
@@ -249,9 +253,9 @@ TEST("attention: keys of a prefix stand before a span's own") {
     }
   }
   // Nothing but a prefix: the first queries of a generation, beside one that has got further.
-  for (int64_t head_size : {10, 16}) {
+  for (const auto& [head_size, heads] : {std::array<int64_t, 2>{10, 4}, {16, 4}, {10, 10}, {16, 10}}) {
     int64_t width = 2 * head_size;
-    Problem p{{4, head_size, 2 * width, width, width, 0.3f, true, 2, 3},
+    Problem p{{heads, head_size, heads * head_size, width, width, 0.3f, true, 2, 3},
               {{0, 5, 0, 0, 1, 2, 5}, {5, 1, 0, 0, 2, 7, 1}, {6, 1, 1, 2, 3, 8, 4}, {7, 2, 0, 0, 4, 12, 6}},
               9,
               3,
