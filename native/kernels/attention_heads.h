@@ -143,9 +143,8 @@ void forward_one_query(const AttentionShape& shape, const AttentionSpan& span, i
   const int64_t size = shape.head_size, keys = k.count, own = keys - k.first, padded = padded_row(keys);
   const bool packs = size % kRowPadding != 0 || group >= kLaidOutHeads;
   Workspace& workspace = Workspace::of_this_thread();
-  workspace.reset(group * padded + SharedScores::room(group, size) +
-                      (packs ? packed_floats(keys, size) + keys * size : 0),
-                  5);
+  workspace.reset(
+      group * padded + SharedScores::room(group, size) + (packs ? packed_floats(keys, size) + keys * size : 0), 5);
   float* scores = workspace.take(group * padded);
   // The group's heads lie behind each other.
   const SpanHead one(shape, span, first, bias, dropout);

@@ -5,6 +5,7 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/sum.h>
 
 #include <optional>
@@ -200,12 +201,19 @@ void Linear::prepack() {
   weight = at::Tensor();
 }
 
+at::Tensor Linear::dense() const {
+  at::NoGradGuard no_grad;
+  at::Tensor base = (prepacked_ ? prepacked_->plain() : weight).to(at::kFloat);
+  if (scales.defined()) base = at::mul(base, scales.unsqueeze(1));
+  if (!adapter_active()) return base;
+  at::Tensor sum = at::addmm(base, b, a, 1, scale);
+  if (has_frozen()) sum.addmm_(frozen_b, frozen_a, 1, scale);
+  return sum;
+}
+
 void Linear::merge() {
   at::NoGradGuard no_grad;
-  at::Tensor original = prepacked_ ? prepacked_->plain() : weight;
-  at::Tensor merged = at::addmm(original.to(at::kFloat), b, a, 1, scale);
-  if (has_frozen()) merged.addmm_(frozen_b, frozen_a, 1, scale);
-  merged = merged.to(type());
+  at::Tensor merged = dense().to(type());
   // Nothing is changed before all of it is there.
   std::unique_ptr<const Prepacked> merged_prepacked;
   if (prepacked_) {

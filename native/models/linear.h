@@ -46,6 +46,9 @@ class Linear {
   void prepack();
   const Prepacked* prepacked() const { return prepacked_.get(); }
 
+  // W + scale * (B A + B_f A_f) in fp32, or W where the adapter is not to be computed.
+  at::Tensor dense() const;
+
   // Puts W + scale * (B A + B_f A_f), rounded to W's type, in W's place; the original is kept, not recomputed. For
   // adapted layers whose weight is not int8.
   void merge();

@@ -1,4 +1,6 @@
 // T5's generation and scoring of given options. A prompt is encoded once; later tokens attend to its keys.
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 
 #include "models/generation.h"
@@ -7,10 +9,37 @@
 namespace rkif {
 namespace {
 
-// Keys and values of a generation's prompts, in every layer of the decoder, and of its answers.
+// What answers attend to across: keys and values of the prompts in every layer of the decoder, or, where those are
+// absorbed, the prompts' states.
+class KeptPrompts {
+ public:
+  KeptPrompts(const T5Stack& decoder, const T5Config& config, int64_t tokens, bool absorbs,
+              const at::TensorOptions& options)
+      : decoder_(decoder),
+        states_(at::empty({absorbs ? tokens : 0, config.d_model}, options)),
+        keys_(absorbs ? 0 : config.num_decoder_layers, tokens, config.num_heads * config.d_kv, options),
+        layers_(absorbs ? decoder.absorbed_cross(states_) : decoder.cross_of(keys_)) {}
+
+  void write(const at::Tensor& encoded, const RowRunList& runs, const T5Pass& pass) {
+    if (states_.size(0) > 0) {
+      runs.copy(encoded, states_);
+    } else {
+      decoder_.keep_cross_keys(encoded, runs, pass, keys_);
+    }
+  }
+  const std::vector<T5Cross>& layers() const { return layers_; }
+
+ private:
+  const T5Stack& decoder_;
+  at::Tensor states_;
+  KeyValueStore keys_;
+  std::vector<T5Cross> layers_;
+};
+
+// What a generation keeps of its prompts and answers.
 struct Kept {
   Sequences prompts;  // as the options have them
-  KeyValueStore cross;
+  KeptPrompts cross;
   AnswerKeys answers;
   AttentionBias bias;
   T5Pass pass;
@@ -67,12 +96,12 @@ void place_next(const std::vector<GenerationRow>& rows, int32_t start_token, Kep
 NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
   const int64_t layers = config_.num_decoder_layers, width = config_.num_heads * config_.d_kv;
   const at::TensorOptions options_of_keys = embedding_.options().dtype(at::kFloat);
+  const Sequences prompts(options.input_lengths);
+  const bool absorbs = AbsorbedKeys::pays(1, prompts.tokens, config_.d_kv, embedding_);
   auto kept =
-      std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
-                                  KeyValueStore(layers, room.tokens, width, options_of_keys),
+      std::make_shared<Kept>(Kept{prompts, KeptPrompts(decoder_, config_, room.tokens, absorbs, options_of_keys),
                                   AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
-                                  decoder_.bias(options.max_new_tokens),
-                                  {}});
+                                  decoder_.bias(options.max_new_tokens), T5Pass{}});
   kept->pass.abort = options.abort;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
     Upload upload(embedding_);
@@ -89,7 +118,7 @@ NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom&
       place_inputs(packed.ids, packed.sequences, {}, upload, read);
       cross_runs.join(upload);
       upload.send();
-      decoder_.keep_cross_keys(encoder_.encode(read, embedding_, kept->pass), cross_runs, kept->pass, kept->cross);
+      kept->cross.write(encoder_.encode(read, embedding_, kept->pass), cross_runs, kept->pass);
     }
     return head(decoder_.decode(written, {}, kept->cross.layers(), embedding_, kept->pass));
   };
@@ -128,6 +157,7 @@ T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& tar
       cross.push_back({start, length, prompts.starts[prompt], prompts.lengths[prompt], 0});
     }
   }
+  const int64_t rows_of_prompt = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, prompts.count());
   T5DecoderInput written;
   upload.add(ids, written.ids);
   written.self = std::make_shared<SpanList>(std::move(self));
@@ -137,7 +167,11 @@ T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& tar
   written.cross->join(upload);
   upload.send();
   const at::Tensor encoded = encoder_.encode(read, embedding_, pass);
-  return {decoder_.decode(written, encoded, {}, embedding_, pass), std::move(rows)};
+  std::vector<T5Cross> absorbed;
+  if (AbsorbedKeys::pays(rows_of_prompt, prompts.tokens, config_.d_kv, embedding_)) {
+    absorbed = decoder_.absorbed_cross(encoded);
+  }
+  return {decoder_.decode(written, encoded, absorbed, embedding_, pass), std::move(rows)};
 }
 
 }  // namespace rkif

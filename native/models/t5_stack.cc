@@ -109,7 +109,7 @@ KeyValues T5Stack::key_values(const at::Tensor& x, const T5Pass& pass, int64_t l
           linear(x, weights.v, adapter_place(pass, layer, kSelfV + offset, encoder_rows))};
 }
 
-at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const AttentionBias& bias, const Spans& spans,
+at::Tensor T5Stack::attention(const at::Tensor& x, const T5Cross& to, const AttentionBias& bias, const Spans& spans,
                               const T5Pass& pass, int64_t layer, bool cross) const {
   const Attention& weights = cross ? blocks_[layer].cross : blocks_[layer].self;
   uint32_t offset = cross ? kCrossOffset : 0;
@@ -118,9 +118,14 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const KeyValues& keys, const 
   AttentionPlace at = attention_place(weights.q, config_.num_heads, spans,
                                       probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities));
   at.causal = decoder_ && !cross;
-  at.prefix_keys = keys.keys;
-  at.prefix_values = keys.values;
-  at::Tensor mixed = attend(q, keys.keys, keys.values, bias, at);
+  at.prefix_keys = to.keys.keys;
+  at.prefix_values = to.keys.values;
+  if (to.absorbed) {
+    q = to.absorbed->queries(q);
+    at.key_heads = 1;
+  }
+  at::Tensor mixed = attend(q, to.keys.keys, to.keys.values, bias, at);
+  if (to.absorbed) mixed = to.absorbed->values(mixed);
   return linear_as_stored(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
 
@@ -145,7 +150,8 @@ at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedd
     // By value: the backward pass may call it when this function has returned.
     auto block = [=, this, spans = input.spans, reach = input.bias.reach](const PartInputs& inputs) {
       at::Tensor in = rms_norm(inputs[0], blocks_[layer].self_norm, config_.layer_norm_epsilon);
-      at::Tensor out = attention(in, key_values(in, pass, layer, false), {inputs[2], reach}, spans, pass, layer, false);
+      at::Tensor out =
+          attention(in, {key_values(in, pass, layer, false), {}}, {inputs[2], reach}, spans, pass, layer, false);
       return feed_forward(add_dropped(inputs[0], out, place(pass, layer, kSelfOutput), pass.abort), pass, layer);
     };
     x = checkpointed(pass.checkpointing, block, {x, {}, input.bias.table});
@@ -153,7 +159,7 @@ at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedd
   return finished(x, pass);
 }
 
-at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const KeyValues& cross,
+at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const T5Cross& cross,
                                   const T5Pass& pass, size_t layer) const {
   const auto& [before, states, table] = inputs;
   const Block& block = blocks_[layer];
@@ -163,22 +169,22 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
     input.answers->write(layer, self, *input.answer_runs);
     self = input.answers->layers()[layer];
   }
-  at::Tensor out = attention(in, self, {table, input.bias.reach}, input.self, pass, layer, false);
+  at::Tensor out = attention(in, {self, {}}, {table, input.bias.reach}, input.self, pass, layer, false);
   at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
 
   in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
-  out = attention(in, cross.keys.defined() ? cross : key_values(states, pass, layer, true), {}, input.cross, pass,
-                  layer, true);
+  const T5Cross to = cross.keys.keys.defined() ? cross : T5Cross{key_values(states, pass, layer, true), {}};
+  out = attention(in, to, {}, input.cross, pass, layer, true);
   x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
   return feed_forward(x, pass, layer);
 }
 
-at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
+at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<T5Cross>& cross,
                            const at::Tensor& embedding, const T5Pass& pass) const {
   at::Tensor x = embedded(input.ids, embedding, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     // By value, as in encode().
-    auto block = [=, this, own = cross.empty() ? KeyValues{} : cross[layer]](const PartInputs& inputs) {
+    auto block = [=, this, own = cross.empty() ? T5Cross{} : cross[layer]](const PartInputs& inputs) {
       return decoder_block(inputs, input, own, pass, layer);
     };
     x = checkpointed(pass.checkpointing, block, {x, states, input.bias.table});
@@ -192,6 +198,21 @@ void T5Stack::keep_cross_keys(const at::Tensor& states, const RowRunList& runs, 
     check_abort(pass.abort);
     into.write(layer, key_values(states, pass, layer, true), runs);
   }
+}
+
+std::vector<T5Cross> T5Stack::cross_of(const KeyValueStore& store) const {
+  std::vector<T5Cross> layers;
+  for (const KeyValues& layer : store.layers()) layers.push_back({layer, nullptr});
+  return layers;
+}
+
+std::vector<T5Cross> T5Stack::absorbed_cross(const at::Tensor& states) const {
+  std::vector<T5Cross> layers;
+  for (const Block& block : blocks_) {
+    layers.push_back(
+        {{states, states}, std::make_shared<AbsorbedKeys>(block.cross.k, block.cross.v, config_.num_heads)});
+  }
+  return layers;
 }
 
 }  // namespace rkif

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/absorbed_keys.h"
 #include "models/attention.h"
 #include "models/checkpointed.h"
 #include "models/key_value_cache.h"
@@ -43,6 +44,13 @@ struct T5DecoderInput {
   RowRuns answer_runs;
 };
 
+// What a layer of the decoder attends to across: keys and values; or, where they are absorbed, the encoder's states as
+// both.
+struct T5Cross {
+  KeyValues keys;
+  std::shared_ptr<const AbsorbedKeys> absorbed;
+};
+
 class T5Stack {
  public:
   T5Stack(const T5Config& config, bool decoder);
@@ -53,11 +61,14 @@ class T5Stack {
 
   // Both return the states after the final norm, [tokens, d_model].
   at::Tensor encode(const T5EncoderInput& input, const at::Tensor& embedding, const T5Pass& pass) const;
-  // `cross`: keys and values of the encoder's states for every layer, as keep_cross_keys() has written them; where
-  // empty they are computed from `states`, layer by layer.
-  at::Tensor decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<KeyValues>& cross,
+  // `cross`: what every layer attends to across, of cross_of() or absorbed_cross(); where empty, keys and values are
+  // computed from `states`, layer by layer.
+  at::Tensor decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<T5Cross>& cross,
                     const at::Tensor& embedding, const T5Pass& pass) const;
   void keep_cross_keys(const at::Tensor& states, const RowRunList& runs, const T5Pass& pass, KeyValueStore& into) const;
+  // Of every layer: the keys and values that keep_cross_keys() writes into the store, or the states themselves.
+  std::vector<T5Cross> cross_of(const KeyValueStore& store) const;
+  std::vector<T5Cross> absorbed_cross(const at::Tensor& states) const;
 
  private:
   struct Attention {
@@ -78,10 +89,10 @@ class T5Stack {
   at::Tensor embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const;
   at::Tensor finished(const at::Tensor& x, const T5Pass& pass) const;
   KeyValues key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const;
-  at::Tensor attention(const at::Tensor& x, const KeyValues& keys, const AttentionBias& bias, const Spans& spans,
+  at::Tensor attention(const at::Tensor& x, const T5Cross& to, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;
   // A layer of the decoder; `inputs`: its states, the encoder's, the table of the bias.
-  at::Tensor decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const KeyValues& cross,
+  at::Tensor decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const T5Cross& cross,
                            const T5Pass& pass, size_t layer) const;
   at::Tensor feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const;
 

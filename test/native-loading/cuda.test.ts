@@ -273,7 +273,10 @@ describe("loading the CUDA half", function () {
       cpSync(join(dirname(local!.addon), "rkif.json"), join(folder, "rkif.json"));
       const info = { cuda: "13.2", architectures: [80, 90], ...local!.info };
       scratch.write(join(prebuilds, "libtorch-x", "rkif_cuda.json"), JSON.stringify(info));
-      const empty = scratch.write("empty.c", "const void* rkif_cuda_kernels(void) { return 0; }\n");
+      const empty = scratch.write(
+        "empty.c",
+        "const void* rkif_cuda_kernels(void) { return 0; }\nconst void* rkif_cuda_memory(void) { return 0; }\n",
+      );
       if (kernels === undefined) compile(empty, join(folder, "librkif_cuda.so"));
       else scratch.write(join(prebuilds, "libtorch-x", "librkif_cuda.so"), kernels);
       const libraries = scratch.mkdir("site", "torch", "lib");
@@ -327,7 +330,7 @@ describe("loading the CUDA half", function () {
       const RKIF_LIBTORCH = realPackage(undefined);
       const [text = "", values] = run(late, { RKIF_LIBTORCH, FAKE_CUDA_DEVICES: H200 }).split("\n");
       const { code, message } = JSON.parse(text) as { code: string; message: string };
-      expect(code).to.equal("CUDA_UNAVAILABLE");
+      expect(code, message).to.equal("CUDA_UNAVAILABLE");
       expect(message).to.match(/^no GPU can be used: this process has computed without libtorch's CUDA half/);
       expect(message).to.contain("Possible solutions:");
       expect(values).to.equal("[2,2,2]");

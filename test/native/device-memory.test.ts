@@ -27,11 +27,19 @@ describe("native/device memory", () => {
 
   it("refuses what is no GPU and no number of bytes", () => {
     for (const name of names) {
-      refused(() => call(name, "cpu"), "INVALID_ARGUMENT", `${name}: device is the string "cpu", expected a GPU`);
+      refused(
+        () => call(name, "cpu"),
+        "INVALID_ARGUMENT",
+        `${name}: device is the string "cpu", expected a GPU`,
+      );
       for (const device of ["gpu", 0, undefined])
         refused(() => call(name, device), "INVALID_ARGUMENT", `${name}: device is`);
     }
     for (const bytes of [0, -1, 1.5, NaN, "8GB", undefined])
-      refused(() => call("limitDeviceMemory", "cuda", bytes), "INVALID_ARGUMENT", "limitDeviceMemory: bytes is");
+      refused(
+        () => call("limitDeviceMemory", "cuda", bytes),
+        "INVALID_ARGUMENT",
+        "limitDeviceMemory: bytes is",
+      );
   });
 });

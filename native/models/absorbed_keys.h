@@ -1,0 +1,33 @@
+// Attention to states whose keys and values are never made. A score is q . (K x) = (K^T q) . x, and a mixture
+// sum(p V x) = V sum(p x): where few queries attend to many states, it takes less to bring the queries to the states,
+// and their mixture back, than every state to its keys and values.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "models/linear.h"
+
+namespace rkif {
+
+// Made from the layers of keys and of values as they are now, adapters included; for evaluation, without gradients.
+class AbsorbedKeys {
+ public:
+  AbsorbedKeys(const Linear& keys, const Linear& values, int64_t heads);
+
+  // Whether it takes less time so where `queries` of a sequence attend at once, in this many states altogether. Queries
+  // that come one after another count as one: each would read keys and values from memory, and reads the states alone.
+  static bool pays(int64_t queries, int64_t tokens, int64_t head_size, const at::Tensor& like);
+
+  // [rows, heads * head size] -> [rows, heads * width]: attend() takes them with the states, of `width` columns, as one
+  // head of keys and values that all heads share.
+  at::Tensor queries(const at::Tensor& q) const;
+  // What attend() gives then, [rows, heads * width] -> [rows, heads * head size].
+  at::Tensor values(const at::Tensor& mixed) const;
+
+ private:
+  at::Tensor keys_;    // [heads, head size, width]
+  at::Tensor values_;  // [heads, width, head size]
+};
+
+}  // namespace rkif

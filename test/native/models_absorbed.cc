@@ -1,0 +1,117 @@
+// Attention to states whose keys and values are absorbed, against attention to the keys and values themselves.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#include "check.h"
+#include "models/absorbed_keys.h"
+#include "models/attention.h"
+#include "models/int8.h"
+#include "models_small_t5.h"
+
+using namespace rkif;
+using namespace rkif::test;
+
+namespace {
+
+at::Tensor random(int64_t rows, int64_t columns, uint64_t seed) {
+  at::Tensor tensor = at::empty({rows, columns}, at::kFloat);
+  fill_random(tensor, seed, 0.3);
+  return tensor;
+}
+
+// A layer with an adapter and frozen ones.
+Linear layer(int64_t out, int64_t in, uint64_t seed) {
+  Linear made;
+  made.weight = random(out, in, seed);
+  made.a = random(4, in, seed + 1);
+  made.b = random(out, 4, seed + 2);
+  made.frozen_a = random(8, in, seed + 3);
+  made.frozen_b = random(out, 8, seed + 4);
+  made.scale = 0.7f;
+  return made;
+}
+
+void check_absorbed(const Linear& keys, const Linear& values, double tolerance) {
+  constexpr int64_t kHeads = 3, kSize = 6, kWidth = 24;
+  const at::Tensor states = random(40, kWidth, 1), q = random(9, kHeads * kSize, 2);
+  AttentionPlace place;
+  place.heads = kHeads;
+  place.scale = 0.5f;
+  place.spans = std::make_shared<SpanList>(
+      std::vector<AttentionSpan>{{0, 1, 0, 25, 0}, {1, 1, 25, 15, 0}, {2, 4, 0, 25, 0}, {6, 3, 25, 15, 0}});
+  const at::Tensor expected = attend(q, linear(states, keys), linear(states, values), {}, place);
+  const AbsorbedKeys absorbed(keys, values, kHeads);
+  place.key_heads = 1;
+  const at::Tensor found = absorbed.values(attend(absorbed.queries(q), states, states, {}, place));
+  CHECK(found.sizes() == expected.sizes());
+  CHECK(relative_difference(rkif::test::values(found), rkif::test::values(expected)) < tolerance);
+}
+
+}  // namespace
+
+TEST("absorbed keys: the mixture of values that keys and values give, with adapters, of every kind of base") {
+  Linear keys = layer(18, 24, 10), values = layer(18, 24, 20);
+  check_absorbed(keys, values, 1e-5);
+  for (Linear* one : {&keys, &values}) one->weight = one->weight.to(at::kBFloat16);
+  check_absorbed(keys, values, 2e-2);
+  Linear quantised_keys = layer(18, 24, 10), quantised_values = layer(18, 24, 20);
+  for (Linear* one : {&quantised_keys, &quantised_values}) {
+    const QuantisedRows rows = quantise_rows(one->weight);
+    one->weight = rows.values;
+    one->scales = rows.scales;
+  }
+  check_absorbed(quantised_keys, quantised_values, 2e-2);
+}
+
+TEST("absorbed keys: a merged adapter counts once") {
+  Linear keys = layer(18, 24, 10), values = layer(18, 24, 20);
+  const at::Tensor with = keys.dense();
+  keys.merge();
+  CHECK(relative_difference(rkif::test::values(keys.dense()), rkif::test::values(with)) < 1e-6);
+  check_absorbed(keys, values, 1e-5);
+}
+
+TEST("absorbed keys: many prompts get the answers and scores that each gets alone") {
+  std::unique_ptr<Model> model = small_model(small_config(), lora_options());
+  constexpr int kPrompts = 60, kLength = 30;
+  GenerateOptions all;
+  ScoreOptions scored;
+  all.max_new_tokens = 8;
+  for (int i = 0; i < kPrompts; ++i) {
+    const int length = kLength - i % 7;
+    for (int j = 0; j < length; ++j) all.input_ids.push_back((i * 13 + j * (1 + i % 5) + 2) % 40);
+    all.input_lengths.push_back(length);
+    for (int option = 0; option < 2; ++option) {
+      for (int j = 0; j < 3; ++j) scored.option_ids.push_back((i + 5 * option + 7 * j) % 40);
+      scored.option_lengths.push_back(3);
+      scored.option_prompts.push_back(i);
+    }
+  }
+  scored.input_ids = all.input_ids;
+  scored.input_lengths = all.input_lengths;
+  CHECK(AbsorbedKeys::pays(1, static_cast<int64_t>(all.input_ids.size()), 6, model->parameters()));
+  const std::vector<std::vector<int32_t>> answers = model->generate(all);
+  const std::vector<double> scores = model->score_options(scored);
+  auto next = all.input_ids.begin();
+  int different = 0;
+  for (int i = 0; i < kPrompts; ++i) {
+    GenerateOptions one = all;
+    one.input_lengths = {all.input_lengths[i]};
+    one.input_ids.assign(next, next + all.input_lengths[i]);
+    next += all.input_lengths[i];
+    CHECK(!AbsorbedKeys::pays(1, one.input_lengths[0], 6, model->parameters()));
+    CHECK(model->generate(one)[0] == answers[i]);
+    different += answers[i] != answers[0];
+    ScoreOptions alone;
+    alone.input_ids = one.input_ids;
+    alone.input_lengths = one.input_lengths;
+    alone.option_ids.assign(scored.option_ids.begin() + 6 * i, scored.option_ids.begin() + 6 * i + 6);
+    alone.option_lengths = {3, 3};
+    alone.option_prompts = {0, 0};
+    const std::vector<double> expected = model->score_options(alone);
+    for (int option = 0; option < 2; ++option) {
+      CHECK_NEAR(scores[2 * i + option], expected[option], 1e-5 * std::abs(expected[option]));
+    }
+  }
+  CHECK(different > 10);
+}
