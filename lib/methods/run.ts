@@ -51,7 +51,7 @@ export interface StepRequest {
   importance?: { into: Importance; reads: "before" | "after" };
   /**
    * Called when the batch's gradient is in `run.gradients`, before clipping: a penalty adds its own gradient there. Returns the
-   * penalty's value where that is to be logged.
+   * penalty's value where that is to be logged. Called as well where loss or gradient are not finite: the step is then skipped.
    */
   penalty?: (gradients: Vector) => Promise<number | void> | number | void;
   /**

@@ -463,7 +463,10 @@ export interface Model extends Disposable {
    * every input token, [input tokens, vocabulary]. Encoder: [records, candidates].
    */
   logits(batch: PackedBatch): Promise<Float32Array>;
-  /** The new tokens of each prompt, up to and including the end token. Not with an encoder (INVALID_ARGUMENT). */
+  /**
+   * The new tokens of each prompt, up to and including the end token. Not with an encoder (INVALID_ARGUMENT). How a prompt's sums are rounded
+   * depends on how many prompts a call has: between tokens of all but the same probability the choice may.
+   */
   generate(options: GenerateOptions): Promise<Int32Array[]>;
   /** Sum of log p(token | prompt, earlier option tokens) for each option. Not with an encoder (INVALID_ARGUMENT). */
   scoreOptions(options: ScoreOptions): Promise<Float64Array>;

@@ -36,8 +36,11 @@ export async function learnTasks(
     // What was saved last may be many steps old. Other errors may have struck in the middle of a step: there, the run goes back to
     // that. Restoring also makes the task's vectors ready for another call.
     learning.stopAhead();
-    if (stopsBetweenSteps(error) && run.store.counters.current !== null) await learning.save();
-    await run.store.restore();
+    try {
+      if (stopsBetweenSteps(error) && run.store.counters.current !== null) await learning.save();
+    } finally {
+      await run.store.restore();
+    }
     throw isAborted(error) ? stopped(error) : error;
   } finally {
     run.store.clock();
@@ -155,6 +158,7 @@ class TaskLearning {
       current.stage = "consolidate";
     }
     await method.consolidate?.(training, options);
+    await training.settle();
   }
 
   async #beforeStep(): Promise<void> {

@@ -93,7 +93,8 @@ export class TaskRun implements Run {
   readonly #bestOnDev: BestOnDev | undefined;
   readonly #vectors: TaskVectors;
   readonly #pending: PendingSteps;
-  #lastSkipped: Pick<StepResult, "loss" | "gradNorm"> = { loss: NaN, gradNorm: NaN };
+  /** The step with which too many in a row were skipped. */
+  #tooManySkipped: StepResult | undefined;
   // Not among the counters until a step follows: gradients between two steps are computed anew after an interruption.
   #tokensSinceStep = 0;
 
@@ -220,17 +221,10 @@ export class TaskRun implements Run {
 
   /** Counts and tells what the steps so far came to; a run is saved after that. */
   async settle(): Promise<void> {
-    for (const { request, result, updates } of await this.#pending.take()) {
-      const { counters } = this.#parts;
-      counters.updates[request.optimizer.name] = updates;
-      if (result.applied) counters.skippedInARow = 0;
-      else {
-        counters.skipped++;
-        counters.skippedInARow++;
-        this.#lastSkipped = result;
-      }
-      await this.#parts.onStep?.(request, result);
-    }
+    const finished = await this.#pending.take();
+    // All of them are counted before anybody is told, who may throw.
+    for (const { request, result, updates } of finished) this.#countResult(request, result, updates);
+    for (const { request, result } of finished) await this.#parts.onStep?.(request, result);
   }
 
   async cycle(report: CycleReport): Promise<void> {
@@ -273,12 +267,26 @@ export class TaskRun implements Run {
     this.#tokensSinceStep = 0;
   }
 
+  #countResult({ optimizer }: StepRequest, result: StepResult, updates: number): void {
+    const { counters } = this.#parts;
+    counters.updates[optimizer.name] = updates;
+    if (result.applied) {
+      counters.skippedInARow = 0;
+      return;
+    }
+    counters.skipped++;
+    counters.skippedInARow++;
+    // Steps that were under way already count for nothing.
+    if (counters.skippedInARow >= mostSkippedInARow) this.#tooManySkipped ??= result;
+  }
+
   /** Between steps only, where the run can be saved: never while a method thinks that its step is still to be done. */
   #endIfSkipping(): void {
     const { counters } = this.#parts;
-    if (counters.skippedInARow < mostSkippedInARow) return;
+    if (this.#tooManySkipped === undefined) return;
+    const { loss, gradNorm } = this.#tooManySkipped;
     counters.skippedInARow = 0; // whoever goes on gets as many tries again
-    const { loss, gradNorm } = this.#lastSkipped;
+    this.#tooManySkipped = undefined;
     throw new RkifError(
       "NON_FINITE",
       `task "${this.task.name}": ${mostSkippedInARow} steps in a row had a loss or gradient that is not finite ` +

@@ -135,16 +135,17 @@ class SharedScores {
   float* block_ = nullptr;
 };
 
-// A span's only query, in all heads that share the head `key_head`, against a cache of keys (generation): everything is
-// read once, so nothing is packed.
+// A span's only query, in all heads that share the head `key_head`, against a cache of keys (generation). Values are
+// packed only where that pays, for several heads, or has to be.
 void forward_one_query(const AttentionShape& shape, const AttentionSpan& span, int64_t key_head, const OffsetBias& bias,
                        const AttentionDropout& dropout, const KeyRows& k, const KeyRows& v, const ForwardPointers& at) {
   const int64_t group = shape.group(), first = key_head * group;
   const int64_t size = shape.head_size, keys = k.count, own = keys - k.first, padded = padded_row(keys);
+  const int64_t joined_floats = v.first == 0 ? 0 : keys * size;
   const bool packs = size % kRowPadding != 0 || group >= kLaidOutHeads;
   Workspace& workspace = Workspace::of_this_thread();
   workspace.reset(
-      group * padded + SharedScores::room(group, size) + (packs ? packed_floats(keys, size) + keys * size : 0), 5);
+      group * padded + SharedScores::room(group, size) + (packs ? packed_floats(keys, size) + joined_floats : 0), 5);
   float* scores = workspace.take(group * padded);
   // The group's heads lie behind each other.
   const SpanHead one(shape, span, first, bias, dropout);
@@ -159,7 +160,7 @@ void forward_one_query(const AttentionShape& shape, const AttentionSpan& span, i
   float* out = at.out + one.query;
   if (packs) {
     float* packed = workspace.take(packed_floats(keys, size));
-    KeyRows rows = joined(v, size, workspace.take(keys * size));
+    KeyRows rows = joined(v, size, workspace.take(joined_floats));
     pack(keys, size, rows.own, rows.stride, packed);
     matmul(group, size, keys, {scores, padded, 1}, packed_operand(packed, keys), out, size, false);
     return;

@@ -1,8 +1,11 @@
 #include "models/absorbed_keys.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/bmm.h>
 
-#include "models/profile.h"
+#include <algorithm>
+
+#include "models/device.h"
 
 namespace rkif {
 namespace {
@@ -23,12 +26,18 @@ AbsorbedKeys::AbsorbedKeys(const Linear& keys, const Linear& values, int64_t hea
   values_ = of_values.view({heads, -1, width}).transpose(1, 2);
 }
 
-bool AbsorbedKeys::pays(int64_t queries, int64_t tokens, int64_t head_size, const at::Tensor& like) {
+bool AbsorbedKeys::pays(const Work& work, int64_t head_size, int64_t width, const at::Tensor& like) {
   // A GPU's attention takes no heads as wide as the states, and large products are what it does best.
-  if (!like.device().is_cpu()) return false;
-  // A state's keys and values take 2 * heads * head size * width multiply-adds, at twice the pace of attention's
-  // 2 * heads * width for each query. Making the matrices takes as long as about 120 states' keys and values.
-  return 2 * queries <= head_size && tokens >= 1024;
+  if (!reads_host_memory(like.device())) return false;
+  // Heads that share their keys are one thread's.
+  if (work.sequences < at::get_num_threads()) return false;
+  // Making the matrices takes as long as about 120 states' keys and values, and they are as large as those of `width`
+  // states.
+  if (work.states < std::max<int64_t>(1024, 2 * width)) return false;
+  // By sequence, in units of heads * width multiply-adds: keys and values take 2 * states * head_size; queries and
+  // mixtures 2 * queries * head_size, and attention 2 * queries * states, at half of the pace. Twice as much pays.
+  const int64_t states = work.states / work.sequences;
+  return 2 * work.queries * (head_size + 2 * states) <= states * head_size;
 }
 
 at::Tensor AbsorbedKeys::queries(const at::Tensor& q) const { return times_by_head(q, keys_); }

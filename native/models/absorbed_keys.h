@@ -15,9 +15,15 @@ class AbsorbedKeys {
  public:
   AbsorbedKeys(const Linear& keys, const Linear& values, int64_t heads);
 
-  // Whether it takes less time so where `queries` of a sequence attend at once, in this many states altogether. Queries
-  // that come one after another count as one: each would read keys and values from memory, and reads the states alone.
-  static bool pays(int64_t queries, int64_t tokens, int64_t head_size, const at::Tensor& like);
+  // What is to attend: `queries` of each of `sequences` at once, which have `states` altogether. Queries that come one
+  // after another count as one: each would read keys and values from memory, and reads the states alone.
+  struct Work {
+    int64_t sequences;
+    int64_t states;
+    int64_t queries;
+  };
+  // Whether that takes less time so, and no more memory, on the device of `like`.
+  static bool pays(const Work& work, int64_t head_size, int64_t width, const at::Tensor& like);
 
   // [rows, heads * head size] -> [rows, heads * width]: attend() takes them with the states, of `width` columns, as one
   // head of keys and values that all heads share.

@@ -16,12 +16,13 @@ class KeptPrompts {
   KeptPrompts(const T5Stack& decoder, const T5Config& config, int64_t tokens, bool absorbs,
               const at::TensorOptions& options)
       : decoder_(decoder),
+        absorbs_(absorbs),
         states_(at::empty({absorbs ? tokens : 0, config.d_model}, options)),
         keys_(absorbs ? 0 : config.num_decoder_layers, tokens, config.num_heads * config.d_kv, options),
         layers_(absorbs ? decoder.absorbed_cross(states_) : decoder.cross_of(keys_)) {}
 
   void write(const at::Tensor& encoded, const RowRunList& runs, const T5Pass& pass) {
-    if (states_.size(0) > 0) {
+    if (absorbs_) {
       runs.copy(encoded, states_);
     } else {
       decoder_.keep_cross_keys(encoded, runs, pass, keys_);
@@ -31,6 +32,7 @@ class KeptPrompts {
 
  private:
   const T5Stack& decoder_;
+  const bool absorbs_;
   at::Tensor states_;
   KeyValueStore keys_;
   std::vector<T5Cross> layers_;
@@ -97,7 +99,10 @@ NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom&
   const int64_t layers = config_.num_decoder_layers, width = config_.num_heads * config_.d_kv;
   const at::TensorOptions options_of_keys = embedding_.options().dtype(at::kFloat);
   const Sequences prompts(options.input_lengths);
-  const bool absorbs = AbsorbedKeys::pays(1, prompts.tokens, config_.d_kv, embedding_);
+  // Of fewer prompts at a time, keys and values would be read faster than the matrices that replace them.
+  const bool absorbs =
+      room.tokens >= 2 * config_.d_model &&
+      AbsorbedKeys::pays({prompts.count(), prompts.tokens, 1}, config_.d_kv, config_.d_model, embedding_);
   auto kept =
       std::make_shared<Kept>(Kept{prompts, KeptPrompts(decoder_, config_, room.tokens, absorbs, options_of_keys),
                                   AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
@@ -157,21 +162,20 @@ T5::Predictions T5::option_states(const Sequences& prompts, const Sequences& tar
       cross.push_back({start, length, prompts.starts[prompt], prompts.lengths[prompt], 0});
     }
   }
-  const int64_t rows_of_prompt = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, prompts.count());
+  // The options of a prompt, and its start token, attend at once.
+  const int64_t attending = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, prompts.count());
   T5DecoderInput written;
   upload.add(ids, written.ids);
   written.self = std::make_shared<SpanList>(std::move(self));
   written.cross = std::make_shared<SpanList>(std::move(cross));
+  written.absorbs =
+      AbsorbedKeys::pays({prompts.count(), prompts.tokens, attending}, config_.d_kv, config_.d_model, embedding_);
   written.bias = decoder_.bias(targets.longest);
   written.self->join(upload);
   written.cross->join(upload);
   upload.send();
   const at::Tensor encoded = encoder_.encode(read, embedding_, pass);
-  std::vector<T5Cross> absorbed;
-  if (AbsorbedKeys::pays(rows_of_prompt, prompts.tokens, config_.d_kv, embedding_)) {
-    absorbed = decoder_.absorbed_cross(encoded);
-  }
-  return {decoder_.decode(written, encoded, absorbed, embedding_, pass), std::move(rows)};
+  return {decoder_.decode(written, encoded, {}, embedding_, pass), std::move(rows)};
 }
 
 }  // namespace rkif

@@ -173,7 +173,10 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
   at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
 
   in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
-  const T5Cross to = cross.keys.keys.defined() ? cross : T5Cross{key_values(states, pass, layer, true), {}};
+  T5Cross to = cross;
+  if (!to.keys.keys.defined()) {
+    to = input.absorbs ? absorbed(block, states) : T5Cross{key_values(states, pass, layer, true), nullptr};
+  }
   out = attention(in, to, {}, input.cross, pass, layer, true);
   x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
   return feed_forward(x, pass, layer);
@@ -208,11 +211,12 @@ std::vector<T5Cross> T5Stack::cross_of(const KeyValueStore& store) const {
 
 std::vector<T5Cross> T5Stack::absorbed_cross(const at::Tensor& states) const {
   std::vector<T5Cross> layers;
-  for (const Block& block : blocks_) {
-    layers.push_back(
-        {{states, states}, std::make_shared<AbsorbedKeys>(block.cross.k, block.cross.v, config_.num_heads)});
-  }
+  for (const Block& block : blocks_) layers.push_back(absorbed(block, states));
   return layers;
+}
+
+T5Cross T5Stack::absorbed(const Block& block, const at::Tensor& states) const {
+  return {{states, states}, std::make_shared<AbsorbedKeys>(block.cross.k, block.cross.v, config_.num_heads)};
 }
 
 }  // namespace rkif

@@ -42,6 +42,8 @@ struct T5DecoderInput {
   // Where this call's keys and values go, and what its tokens attend to then; null: they attend to this call's own.
   KeyValueStore* answers = nullptr;
   RowRuns answer_runs;
+  // Where keys and values of the encoder's states are to be computed layer by layer: absorb them instead.
+  bool absorbs = false;
 };
 
 // What a layer of the decoder attends to across: keys and values; or, where they are absorbed, the encoder's states as
@@ -88,6 +90,7 @@ class T5Stack {
   AttentionDropout probabilities(const T5Pass& pass, int64_t layer, uint32_t site) const;
   at::Tensor embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const;
   at::Tensor finished(const at::Tensor& x, const T5Pass& pass) const;
+  T5Cross absorbed(const Block& block, const at::Tensor& states) const;
   KeyValues key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const;
   at::Tensor attention(const at::Tensor& x, const T5Cross& to, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;

@@ -157,6 +157,28 @@ describe("a training step", function () {
     }
   });
 
+  it("gives up after 20 in a row, too, where a good step was under way already", async () => {
+    const loaded = await loadModel({ model, trainable: lora });
+    try {
+      const records = await encoded(loaded);
+      const { parameters } = loaded.model;
+      const run = taskRun(loaded, records, options, { readEvery: 30 });
+      const good = await parameters.copy().read();
+      parameters.set(Float32Array.of(NaN));
+      for (let step = 0; step < 20; step++) await plainStep(run, records.slice(0, 2), step);
+      parameters.set(good);
+      for (let step = 20; step < 30; step++) await plainStep(run, records.slice(0, 2), step);
+      expect(run.results).to.have.length(30);
+      expect(run.counters).to.include({ steps: 30, skipped: 20, skippedInARow: 0 });
+      const error = await plainStep(run, records.slice(0, 2), 30).catch((thrown: unknown) => thrown as Error);
+      expect(error).to.have.property("code", "NON_FINITE");
+      await plainStep(run, records.slice(0, 2), 30);
+      run.dispose();
+    } finally {
+      loaded.model.dispose();
+    }
+  });
+
   it("keeps the parameters with the least dev loss, the first of equals", async () => {
     const loaded = await loadModel({ model, trainable: lora });
     try {
