@@ -34,8 +34,7 @@ void open_kernels(const std::string& path, at::Device device) {
 Napi::Value open_cuda(const Napi::CallbackInfo& info) {
   std::string path = argument(info, 0, "openCuda: path").string();
   const Argument card = argument(info, 1, "openCuda: device");
-  const at::Device device = card.missing() ? at::Device(at::kCUDA, 0) : device_of(card);
-  if (device.is_cpu()) card.refuse("\"cuda\" or \"cuda:\" and a number");
+  const at::Device device = card.missing() ? at::Device(at::kCUDA, 0) : gpu_of(card);
   return Environment::of(info.Env())
       .promise(
           info.Env(),
@@ -55,6 +54,12 @@ at::Device device_of(const Argument& argument) {
     return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(std::stoi(name.substr(5))));
   }
   argument.refuse("\"cpu\", \"cuda\" or \"cuda:\" and a number");
+}
+
+at::Device gpu_of(const Argument& argument) {
+  const at::Device device = device_of(argument);
+  if (device.is_cpu()) argument.refuse("a GPU: \"cuda\" or \"cuda:\" and a number");
+  return device;
 }
 
 }  // namespace rkif::addon

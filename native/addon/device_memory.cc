@@ -8,20 +8,8 @@
 
 namespace rkif::addon {
 
-namespace {
-
-// Number of the GPU that the first argument names.
-int gpu_of(const Napi::CallbackInfo& info, const char* name) {
-  const Argument given = argument(info, 0, name);
-  const at::Device device = device_of(given);
-  if (!device.is_cuda()) given.refuse("a GPU: \"cuda\" or \"cuda:\" and a number");
-  return device.index();
-}
-
-}  // namespace
-
 Napi::Value limit_device_memory(const Napi::CallbackInfo& info) {
-  const int gpu = gpu_of(info, "limitDeviceMemory: device");
+  const int gpu = gpu_of(argument(info, 0, "limitDeviceMemory: device")).index();
   const Argument bytes = argument(info, 1, "limitDeviceMemory: bytes");
   const int64_t most = bytes.value.IsNull() ? 0 : bytes.integer(1);
   return Environment::of(info.Env())
@@ -35,7 +23,7 @@ Napi::Value limit_device_memory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value device_memory(const Napi::CallbackInfo& info) {
-  const int gpu = gpu_of(info, "deviceMemory: device");
+  const int gpu = gpu_of(argument(info, 0, "deviceMemory: device")).index();
   return Environment::of(info.Env())
       .promise(
           info.Env(), [gpu] { return rkif::device_memory().use(gpu); },
@@ -50,7 +38,7 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value reset_peak_device_memory(const Napi::CallbackInfo& info) {
-  const int gpu = gpu_of(info, "resetPeakDeviceMemory: device");
+  const int gpu = gpu_of(argument(info, 0, "resetPeakDeviceMemory: device")).index();
   Environment::of(info.Env()).enqueue([gpu] { rkif::device_memory().reset_peaks(gpu); });
   return info.Env().Undefined();
 }

@@ -55,7 +55,7 @@ Napi::Value StepReportsHandle::take(const Napi::CallbackInfo& info) {
           [self, count] {
             std::vector<StepReport> reports(count);
             if (count == 0) return reports;
-            const at::Tensor here = on_host(self->room);
+            const at::Tensor here = on_host(self->room.narrow(0, 0, count * static_cast<int64_t>(sizeof(StepReport))));
             std::memcpy(reports.data(), here.const_data_ptr(), count * sizeof(StepReport));
             self->room.zero_();
             return reports;

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/gather.h>
 
 #include <algorithm>
@@ -107,17 +108,17 @@ void forbid_ends(const at::Tensor& logits, const GenerateOptions& options, const
 // that cannot be.
 std::vector<int32_t> best_tokens(const at::Tensor& logits, const std::vector<GenerationRow>& rows) {
   const at::Tensor best = at::argmax(logits, 1, /*keepdim=*/true);
-  // Before anything is read, which waits for the device.
-  const at::Tensor highest = at::gather(logits, 1, best);
-  const at::Tensor ids_here = on_host(best), highest_here = on_host(highest);
-  const float* values = highest_here.const_data_ptr<float>();
+  // Both in one read, which waits for the device: a double holds either as it is.
+  const at::Tensor here = on_host(at::cat({best.to(at::kDouble), at::gather(logits, 1, best).to(at::kDouble)}, 1));
+  const double* values = here.const_data_ptr<double>();
+  std::vector<int32_t> ids(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (std::isfinite(values[i])) continue;
+    ids[i] = static_cast<int32_t>(values[2 * i]);
+    if (std::isfinite(values[2 * i + 1])) continue;
     throw NotFinite("generate: the logits behind prompt " + std::to_string(rows[i].prompt) +
                     " are not finite: the weights or the adapter hold values that are no numbers, or too large");
   }
-  const int64_t* ids = ids_here.const_data_ptr<int64_t>();
-  return {ids, ids + ids_here.numel()};
+  return ids;
 }
 
 }  // namespace

@@ -28,14 +28,14 @@ class KeptPrompts {
       decoder_.keep_cross_keys(encoded, runs, pass, keys_);
     }
   }
-  const std::vector<T5Cross>& layers() const { return layers_; }
+  const std::vector<T5Keys>& layers() const { return layers_; }
 
  private:
   const T5Stack& decoder_;
   const bool absorbs_;
   at::Tensor states_;
   KeyValueStore keys_;
-  std::vector<T5Cross> layers_;
+  std::vector<T5Keys> layers_;
 };
 
 // What a generation keeps of its prompts and answers.

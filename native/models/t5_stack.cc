@@ -109,7 +109,7 @@ KeyValues T5Stack::key_values(const at::Tensor& x, const T5Pass& pass, int64_t l
           linear(x, weights.v, adapter_place(pass, layer, kSelfV + offset, encoder_rows))};
 }
 
-at::Tensor T5Stack::attention(const at::Tensor& x, const T5Cross& to, const AttentionBias& bias, const Spans& spans,
+at::Tensor T5Stack::attention(const at::Tensor& x, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
                               const T5Pass& pass, int64_t layer, bool cross) const {
   const Attention& weights = cross ? blocks_[layer].cross : blocks_[layer].self;
   uint32_t offset = cross ? kCrossOffset : 0;
@@ -159,7 +159,7 @@ at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedd
   return finished(x, pass);
 }
 
-at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const T5Cross& cross,
+at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const T5Keys& cross,
                                   const T5Pass& pass, size_t layer) const {
   const auto& [before, states, table] = inputs;
   const Block& block = blocks_[layer];
@@ -173,21 +173,21 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
   at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
 
   in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
-  T5Cross to = cross;
+  T5Keys to = cross;
   if (!to.keys.keys.defined()) {
-    to = input.absorbs ? absorbed(block, states) : T5Cross{key_values(states, pass, layer, true), nullptr};
+    to = input.absorbs ? absorbed(block, states) : T5Keys{key_values(states, pass, layer, true), nullptr};
   }
   out = attention(in, to, {}, input.cross, pass, layer, true);
   x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
   return feed_forward(x, pass, layer);
 }
 
-at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<T5Cross>& cross,
+at::Tensor T5Stack::decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<T5Keys>& cross,
                            const at::Tensor& embedding, const T5Pass& pass) const {
   at::Tensor x = embedded(input.ids, embedding, pass);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     // By value, as in encode().
-    auto block = [=, this, own = cross.empty() ? T5Cross{} : cross[layer]](const PartInputs& inputs) {
+    auto block = [=, this, own = cross.empty() ? T5Keys{} : cross[layer]](const PartInputs& inputs) {
       return decoder_block(inputs, input, own, pass, layer);
     };
     x = checkpointed(pass.checkpointing, block, {x, states, input.bias.table});
@@ -203,19 +203,19 @@ void T5Stack::keep_cross_keys(const at::Tensor& states, const RowRunList& runs, 
   }
 }
 
-std::vector<T5Cross> T5Stack::cross_of(const KeyValueStore& store) const {
-  std::vector<T5Cross> layers;
+std::vector<T5Keys> T5Stack::cross_of(const KeyValueStore& store) const {
+  std::vector<T5Keys> layers;
   for (const KeyValues& layer : store.layers()) layers.push_back({layer, nullptr});
   return layers;
 }
 
-std::vector<T5Cross> T5Stack::absorbed_cross(const at::Tensor& states) const {
-  std::vector<T5Cross> layers;
+std::vector<T5Keys> T5Stack::absorbed_cross(const at::Tensor& states) const {
+  std::vector<T5Keys> layers;
   for (const Block& block : blocks_) layers.push_back(absorbed(block, states));
   return layers;
 }
 
-T5Cross T5Stack::absorbed(const Block& block, const at::Tensor& states) const {
+T5Keys T5Stack::absorbed(const Block& block, const at::Tensor& states) const {
   return {{states, states}, std::make_shared<AbsorbedKeys>(block.cross.k, block.cross.v, config_.num_heads)};
 }
 

@@ -46,9 +46,8 @@ struct T5DecoderInput {
   bool absorbs = false;
 };
 
-// What a layer of the decoder attends to across: keys and values; or, where they are absorbed, the encoder's states as
-// both.
-struct T5Cross {
+// What a layer attends to: keys and values; or, across and where those are absorbed, the encoder's states as both.
+struct T5Keys {
   KeyValues keys;
   std::shared_ptr<const AbsorbedKeys> absorbed;
 };
@@ -65,12 +64,12 @@ class T5Stack {
   at::Tensor encode(const T5EncoderInput& input, const at::Tensor& embedding, const T5Pass& pass) const;
   // `cross`: what every layer attends to across, of cross_of() or absorbed_cross(); where empty, keys and values are
   // computed from `states`, layer by layer.
-  at::Tensor decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<T5Cross>& cross,
+  at::Tensor decode(const T5DecoderInput& input, const at::Tensor& states, const std::vector<T5Keys>& cross,
                     const at::Tensor& embedding, const T5Pass& pass) const;
   void keep_cross_keys(const at::Tensor& states, const RowRunList& runs, const T5Pass& pass, KeyValueStore& into) const;
   // Of every layer: the keys and values that keep_cross_keys() writes into the store, or the states themselves.
-  std::vector<T5Cross> cross_of(const KeyValueStore& store) const;
-  std::vector<T5Cross> absorbed_cross(const at::Tensor& states) const;
+  std::vector<T5Keys> cross_of(const KeyValueStore& store) const;
+  std::vector<T5Keys> absorbed_cross(const at::Tensor& states) const;
 
  private:
   struct Attention {
@@ -90,12 +89,12 @@ class T5Stack {
   AttentionDropout probabilities(const T5Pass& pass, int64_t layer, uint32_t site) const;
   at::Tensor embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const;
   at::Tensor finished(const at::Tensor& x, const T5Pass& pass) const;
-  T5Cross absorbed(const Block& block, const at::Tensor& states) const;
+  T5Keys absorbed(const Block& block, const at::Tensor& states) const;
   KeyValues key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const;
-  at::Tensor attention(const at::Tensor& x, const T5Cross& to, const AttentionBias& bias, const Spans& spans,
+  at::Tensor attention(const at::Tensor& x, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;
   // A layer of the decoder; `inputs`: its states, the encoder's, the table of the bias.
-  at::Tensor decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const T5Cross& cross,
+  at::Tensor decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const T5Keys& cross,
                            const T5Pass& pass, size_t layer) const;
   at::Tensor feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const;
 

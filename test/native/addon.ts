@@ -3,11 +3,29 @@ import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import { readCheckpoint } from "../../lib/models/checkpoint-files.js";
 import { readModelConfig } from "../../lib/models/config/index.js";
-import type { Addon, Model, ModelOptions, PackedBatch, Vector } from "../../lib/native/contract.js";
+import type {
+  Addon,
+  AdamWOptions,
+  Model,
+  ModelOptions,
+  PackedBatch,
+  Vector,
+} from "../../lib/native/contract.js";
 import { loadAddon } from "../../lib/native/load.js";
 
 /** Loaded at the first call; an error of the loader is the test's, not the file's. */
 export const addon = (): Addon => loadAddon();
+
+/** libtorch's operators that wait for a device; what the addon reads itself is "rkif::wait" in a profile. */
+export const waitingOperators: readonly string[] = [
+  ...["aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"],
+];
+
+/** Of an update that neither clips nor decays weights. */
+export const adamwOptions: AdamWOptions = {
+  ...{ learningRate: 0.01, update: 1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+  ...{ weightDecay: 0, maxGradNorm: null },
+};
 
 export function vector(values: ArrayLike<number>): Vector {
   const result = addon().createVector(values.length);

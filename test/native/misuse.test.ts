@@ -8,7 +8,7 @@ import type {
   SelectOptions,
   Vector,
 } from "../../lib/native/contract.js";
-import { addon, loadSmallModel, members, read, refused, vector } from "./addon.js";
+import { adamwOptions, addon, loadSmallModel, members, read, refused, vector } from "./addon.js";
 
 /** A call with arguments that TypeScript would refuse. */
 type Anything = (...args: unknown[]) => unknown;
@@ -193,15 +193,7 @@ describe("misuse", () => {
 
   it("adamwStep checks its vectors and options", () => {
     const vectors = { parameters: v, gradients: other, m: vector([0, 0, 0]), v: vector([0, 0, 0]) };
-    const good: AdamWOptions = {
-      learningRate: 0.1,
-      update: 1,
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0,
-      maxGradNorm: null,
-    };
+    const good: AdamWOptions = { ...adamwOptions, learningRate: 0.1 };
     const attempt = (a: object, b: object = {}) =>
       call(addon(), "adamwStep", { ...vectors, ...a }, { ...good, ...b });
     for (const key of ["parameters", "gradients", "m", "v"])

@@ -171,7 +171,7 @@ describe("model", () => {
     const options: ModelOptions = { ...(await modelOptions()), device: "cuda:1" };
     await rejected(addon().loadModel(options), "CUDA_UNAVAILABLE", "no GPU is open", "cuda:1", "openCuda");
     expect(() => addon().openCuda("kernels.so", "cpu" as "cuda")).to.throw(
-      /openCuda: device.*expected "cuda"/,
+      /openCuda: device.*expected a GPU: "cuda"/,
     );
   });
 

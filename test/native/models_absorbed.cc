@@ -13,27 +13,24 @@ using namespace rkif::test;
 
 namespace {
 
-at::Tensor random(int64_t rows, int64_t columns, uint64_t seed) {
-  at::Tensor tensor = at::empty({rows, columns}, at::kFloat);
-  fill_random(tensor, seed, 0.3);
-  return tensor;
-}
+constexpr double kDeviation = 0.3;
 
 // A layer with an adapter and frozen ones.
 Linear layer(int64_t out, int64_t in, uint64_t seed) {
   Linear made;
-  made.weight = random(out, in, seed);
-  made.a = random(4, in, seed + 1);
-  made.b = random(out, 4, seed + 2);
-  made.frozen_a = random(8, in, seed + 3);
-  made.frozen_b = random(out, 8, seed + 4);
+  made.weight = random_matrix(out, in, seed, kDeviation);
+  made.a = random_matrix(4, in, seed + 1, kDeviation);
+  made.b = random_matrix(out, 4, seed + 2, kDeviation);
+  made.frozen_a = random_matrix(8, in, seed + 3, kDeviation);
+  made.frozen_b = random_matrix(out, 8, seed + 4, kDeviation);
   made.scale = 0.7f;
   return made;
 }
 
 void check_absorbed(const Linear& keys, const Linear& values, double tolerance) {
   constexpr int64_t kHeads = 3, kSize = 6, kWidth = 24;
-  const at::Tensor states = random(40, kWidth, 1), q = random(9, kHeads * kSize, 2);
+  const at::Tensor states = random_matrix(40, kWidth, 1, kDeviation),
+                   q = random_matrix(9, kHeads * kSize, 2, kDeviation);
   AttentionPlace place;
   place.heads = kHeads;
   place.scale = 0.5f;

@@ -15,12 +15,6 @@ using namespace rkif::test;
 
 namespace {
 
-at::Tensor random_matrix(int64_t rows, int64_t columns, uint64_t seed) {
-  at::Tensor x = at::empty({rows, columns}, at::kFloat);
-  fill_random(x, seed, 1);
-  return x;
-}
-
 at::Tensor dequantised(const QuantisedRows& q) { return q.values.to(at::kFloat).mul(q.scales.unsqueeze(1)); }
 
 }  // namespace

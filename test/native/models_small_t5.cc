@@ -65,6 +65,12 @@ void fill_random(const at::Tensor& tensor, uint64_t seed, double deviation) {
   for (int64_t i = 0; i < tensor.numel(); ++i) data[i] = static_cast<float>(deviation * bell(seed, i));
 }
 
+at::Tensor random_matrix(int64_t rows, int64_t columns, uint64_t seed, double deviation) {
+  at::Tensor matrix = at::empty({rows, columns}, at::kFloat);
+  fill_random(matrix, seed, deviation);
+  return matrix;
+}
+
 Weights random_weights(const T5Config& c) {
   Weights weights;
   uint64_t seed = 1;

@@ -22,6 +22,8 @@ ModelOptions full_options();
 Weights random_weights(const T5Config& config);
 // Fills a tensor with reproducible values of about `deviation`.
 void fill_random(const at::Tensor& tensor, uint64_t seed, double deviation);
+// An fp32 matrix of such values.
+at::Tensor random_matrix(int64_t rows, int64_t columns, uint64_t seed, double deviation = 1);
 // A model whose adapter, where it has one, is random as well.
 std::unique_ptr<Model> small_model(const T5Config& config, const ModelOptions& options);
 

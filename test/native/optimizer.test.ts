@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { AdamWOptions } from "../../lib/native/contract.js";
-import { addon, fp32, read, vector } from "./addon.js";
+import { adamwOptions, addon, fp32, read, vector } from "./addon.js";
 
 const { fround, abs, sqrt } = Math;
 const weights = fp32(0.5, -0.25, 3, 0);
@@ -40,15 +40,7 @@ describe("updateImportance", () => {
 });
 
 describe("adamwStep", () => {
-  const options: AdamWOptions = {
-    learningRate: 0.01,
-    update: 1,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0.1,
-    maxGradNorm: null,
-  };
+  const options: AdamWOptions = { ...adamwOptions, weightDecay: 0.1 };
   const make = (g: number[]) => ({
     parameters: vector(weights),
     gradients: vector(g),

@@ -1,20 +1,10 @@
 /** What steps leave behind on the device; that training comes to the same with it is shown in test/training/task-run.test.ts. */
 import { expect } from "chai";
 import type { AdamWOptions, Model, StepReports } from "../../lib/native/contract.js";
-import { addon, batch, loadSmallModel, read, refused, rejected } from "./addon.js";
+import { adamwOptions, addon, batch, loadSmallModel, read, refused, rejected } from "./addon.js";
 
 const accumulateOptions = { divisor: 4, lossScale: 1, dropout: null };
-const options: AdamWOptions = {
-  ...{
-    learningRate: 0.01,
-    update: 1,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    maxGradNorm: 1,
-  },
-};
+const options: AdamWOptions = { ...adamwOptions, maxGradNorm: 1 };
 const fresh = { lossSum: 0, gradNorm: 0, nonFinite: 0, applied: false, updates: 0 };
 
 describe("step reports", () => {

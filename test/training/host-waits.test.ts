@@ -7,10 +7,8 @@ import { loadModel } from "../../lib/models/trained-model.js";
 import { loadAddon } from "../../lib/native/load.js";
 import { TaskRun } from "../../lib/training/task-run.js";
 import { newTaskCounters } from "../../lib/training/task-state.js";
+import { waitingOperators } from "../native/addon.js";
 import { smallTasks, temporaryFolder, writeTinyCheckpoint } from "./tiny-run.js";
-
-/** libtorch's operators that wait for a device. */
-const waiting = ["aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"];
 
 async function waitsOf(work: () => Promise<void>): Promise<number> {
   const addon = loadAddon();
@@ -19,7 +17,7 @@ async function waitsOf(work: () => Promise<void>): Promise<number> {
   const operators = await addon.endProfile();
   expect(operators.map(({ name }) => name)).to.include("rkif::adamw");
   return operators
-    .filter(({ name }) => name === "rkif::wait" || waiting.includes(name))
+    .filter(({ name }) => name === "rkif::wait" || waitingOperators.includes(name))
     .reduce((total, { calls }) => total + calls, 0);
 }
 

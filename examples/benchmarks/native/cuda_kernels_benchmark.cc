@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "arguments.h"
 #include "cuda_device.h"
 #include "cuda_exactness.h"
 #include "cuda_vectors.h"
@@ -207,16 +208,6 @@ std::string json_of(const Device& device, const std::vector<Report>& reports, co
   }
   out << "]}\n";
   return out.str();
-}
-
-int64_t positive(const std::string& what, const char* text) {
-  char* end = nullptr;
-  const double value = std::strtod(text ? text : "", &end);  // accepts 1e8
-  if (!text || *end != '\0' || !(value >= 1 && value <= 1e12)) {
-    std::fprintf(stderr, "%s is \"%s\"; expected a whole number from 1\n", what.c_str(), text ? text : "");
-    std::exit(2);
-  }
-  return static_cast<int64_t>(value);
 }
 
 Options parse(char** argument) {

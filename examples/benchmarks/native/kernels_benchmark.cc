@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "arguments.h"
 #include "kernels/adamw.h"
 #include "kernels/dropout.h"
 #include "kernels/fuse.h"
@@ -192,16 +193,6 @@ void print_json(const std::vector<Report>& reports) {
   std::printf("]}\n");
 }
 
-int64_t positive(const char* what, const char* text) {
-  char* end = nullptr;
-  const double value = std::strtod(text ? text : "", &end);  // accepts 1e8
-  if (!text || *end != '\0' || !(value >= 1 && value <= 1e12)) {
-    std::fprintf(stderr, "%s is \"%s\"; expected a whole number from 1\n", what, text ? text : "");
-    std::exit(2);
-  }
-  return static_cast<int64_t>(value);
-}
-
 Options parse(char** argument) {
   Options options;
   for (++argument; *argument; ++argument) {
@@ -209,7 +200,7 @@ Options parse(char** argument) {
     if (name == "--json") {
       options.json = true;
     } else if (name == "--threads" || name == "--rounds") {
-      const int64_t value = positive(name.c_str(), argument[1]);
+      const int64_t value = positive(name, argument[1]);
       (name == "--threads" ? options.threads : options.rounds) = static_cast<int>(value);
       ++argument;
     } else {
