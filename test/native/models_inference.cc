@@ -146,15 +146,17 @@ TEST("t5 inference: a merged adapter computes the same, refuses training, and co
 }
 
 TEST("t5 inference: a bf16 base stays close to fp32, forward and backward") {
-  std::unique_ptr<Model> exact = small_model(small_config(), lora_options());
+  // A smooth activation: where rounding takes a ReLU over its kink, a gradient jumps by what no rounding bounds.
+  const T5Config config = small_config(Activation::kGeluNew, true);
+  std::unique_ptr<Model> exact = small_model(config, lora_options());
   ModelOptions options = lora_options();
   options.base_type = BaseType::kBFloat16;
-  std::unique_ptr<Model> rounded = small_model(small_config(), options);
+  std::unique_ptr<Model> rounded = small_model(config, options);
   Batch batch = small_batch();
   CHECK(relative_difference(values(rounded->logits(batch)), values(exact->logits(batch))) < 0.05);
   exact->accumulate(batch, {});
   rounded->accumulate(batch, {});
-  CHECK(relative_difference(values(rounded->gradients()), values(exact->gradients())) < 0.1);
+  CHECK(relative_difference(values(rounded->gradients()), values(exact->gradients())) < 0.06);
 }
 
 TEST("t5 loading: an adapter of zeros changes nothing, and all weights are trainable from where they are") {
