@@ -19,12 +19,22 @@ export const cppFiles = () =>
 export const clangFormat = (args) =>
   runNode([tool("@wasm-fmt/clang-format/clang-format-cli.cjs"), ...args], { quiet: true });
 
-const tsc = (config) => runNode([tool("typescript/bin/tsc"), "--noEmit", "-p", config], { quiet: true });
+const tsc = (config) => {
+  const cached = ["--incremental", "--tsBuildInfoFile", cache(config)];
+  return runNode([tool("typescript/bin/tsc"), "--noEmit", "-p", config, ...cached], { quiet: true });
+};
 
 const CHECKS = {
   prettier: () =>
     runNode(
-      [tool("prettier/bin/prettier.cjs"), "--check", "--cache", "--cache-location", cache("prettier"), "."],
+      [
+        tool("prettier/bin/prettier.cjs"),
+        "--check",
+        "--cache",
+        "--cache-location",
+        cache("prettier.json"),
+        ".",
+      ],
       { quiet: true },
     ),
   eslint: () =>
@@ -49,7 +59,7 @@ const CHECKS = {
     const files = new Set([...output.matchAll(/([\w./-]+\.(?:cc|cu|h)):\d+:\d+:/g)].map(([, file]) => file));
     return { status, output: files.size > 0 ? `npm run format changes\n${[...files].join("\n")}` : output };
   },
-  "import arrows": () => {
+  "import arrows": async () => {
     const problems = importProblems();
     return { status: problems.length === 0 ? 0 : 1, output: problems.join("\n") };
   },
@@ -58,8 +68,11 @@ const CHECKS = {
 /** Runs every check and says what failed. */
 export async function lint() {
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const [name, check] of Object.entries(CHECKS)) {
-    const { status, output } = await check();
+  // All at once: the longest takes a third of their time on one core.
+  const running = Object.entries(CHECKS).map(([name, check]) => ({ name, result: check() }));
+  await Promise.allSettled(running.map(({ result }) => result));
+  for (const { name, result } of running) {
+    const { status, output } = await result;
     ++counts[status === 0 ? "passed" : "failed"];
     say(`  ${status === 0 ? "ok   " : "FAIL "} ${name}`);
     if (status !== 0) say(output.trimEnd());

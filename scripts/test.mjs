@@ -1,5 +1,6 @@
 // `npm test`: lint, the CUDA library's build, the C++ tests, the TypeScript tests, the packed package; fast first. All run even where one
-// fails. The very last line is the sum over all of them. `npm run test:parity` (--parity) runs the parity tests alone.
+// fails. The very last line is the sum over all of them. --emulated adds the C++ tests once more, with the GPU's kernels on
+// an emulated grid in place of the CPU's. `npm run test:parity` (--parity) runs the parity tests alone.
 import { parseArgs } from "node:util";
 
 import { checkPackage } from "./check-package.mjs";
@@ -20,9 +21,9 @@ async function cudaLibrary() {
   return { passed: 0, failed: 0, skipped: 1 };
 }
 
-async function nativeTests(libtorch) {
+async function nativeTests(libtorch, args = []) {
   const runner = await buildExecutable(libtorch, "rkif_tests");
-  const { status, output } = await run(runner, [], {
+  const { status, output } = await run(runner, args, {
     env: withLibtorch(libtorch),
     onText: (text) => process.stdout.write(text),
   });
@@ -49,7 +50,8 @@ function withStatus(counts, status) {
 }
 
 await main(async () => {
-  const { values } = parseArgs({ options: { parity: { type: "boolean", default: false } } });
+  const flag = { type: "boolean", default: false };
+  const { values } = parseArgs({ options: { parity: flag, emulated: flag } });
   await compileTypeScript();
   await writeSchema();
   const libtorch = await buildNative();
@@ -59,6 +61,9 @@ await main(async () => {
         lint,
         "CUDA library": cudaLibrary,
         "C++ tests": () => nativeTests(libtorch),
+        ...(values.emulated
+          ? { "C++ tests on an emulated GPU": () => nativeTests(libtorch, ["--emulated"]) }
+          : {}),
         "TypeScript tests": () => mochaTests(libtorch, ["test/**/*.test.ts"]),
         "packed package": checkPackage,
       };
