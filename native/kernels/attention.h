@@ -40,6 +40,9 @@ struct AttentionShape {
   // Where the CPU multiplies bf16, and on a GPU: operands of products are rounded to it (sums and the softmax stay
   // fp32), but for a span's only query. For models whose other products are bf16.
   bool narrow = false;
+  // Rows of one head (heads == 1) that are queries of so many heads that share keys: row i of a span is the query
+  // i / row_heads in the head i % row_heads, which is what dropout goes by. Neither causal nor with a bias.
+  int64_t row_heads = 1;
 
   RKIF_HOST_DEVICE int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }
 };
@@ -67,6 +70,16 @@ struct AttentionDropout {
 RKIF_HOST_DEVICE inline DropoutRow attention_dropout_row(uint64_t site_key, uint32_t record, uint32_t head,
                                                          uint32_t query_position) {
   return dropout_row(site_key, record, (uint64_t{head} << 32) | query_position);
+}
+
+// The same of a span's row in `head` of the call, whose position is `row`.
+RKIF_HOST_DEVICE inline DropoutRow attention_dropout_row(const AttentionShape& shape, uint64_t site_key,
+                                                         uint32_t record, int64_t head, int64_t row) {
+  if (shape.row_heads != 1) {
+    head = row % shape.row_heads;
+    row /= shape.row_heads;
+  }
+  return attention_dropout_row(site_key, record, static_cast<uint32_t>(head), static_cast<uint32_t>(row));
 }
 
 // Impossible spans (no keys, causal with more queries than keys, beyond the bias table, a prefix in the backward pass)

@@ -38,10 +38,7 @@ struct SpanHead {
     int64_t first = shape.window == 0 ? 0 : std::max<int64_t>(0, position + 1 - shape.window);
     ScoreRow row{first, visible(i + 1), padded,    shape.scale, bias == nullptr ? nullptr : bias - position,
                  {},    threshold,      keep_scale};
-    if (threshold != 0) {
-      row.key =
-          attention_dropout_row(site_key, span.record, static_cast<uint32_t>(head), static_cast<uint32_t>(position));
-    }
+    if (threshold != 0) row.key = attention_dropout_row(shape, site_key, span.record, head, position);
     return row;
   }
 
@@ -258,7 +255,12 @@ void backward_head(const SpanHead& part, const BackwardPointers& at) {
   float* scores = workspace.take(block * padded_row(keys));
   float* grad = workspace.take(block * padded_row(keys));
   Operands::pack_transposed(size, keys, at.k, shape.key_stride, k_transposed, room);
-  Operands::pack_transposed(size, keys, at.v, shape.value_stride, v_transposed, room);
+  // Absorbed keys and values (models/absorbed_keys.h) are the same states.
+  if (at.v == at.k && shape.value_stride == shape.key_stride) {
+    v_transposed = k_transposed;
+  } else {
+    Operands::pack_transposed(size, keys, at.v, shape.value_stride, v_transposed, room);
+  }
   Operands::pack(keys, size, at.k, shape.key_stride, k_packed);
   Operands::pack(queries, size, at.q, stride, q_packed);
   Operands::pack(queries, size, at.grad_out, stride, grad_out_packed);

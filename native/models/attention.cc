@@ -14,8 +14,8 @@ namespace rkif {
 namespace {
 
 AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlace& place) {
-  return {place.heads,  q.size(1) / place.heads, q.stride(0),  k.stride(0), v.stride(0), place.scale,
-          place.causal, place.key_heads,         place.window, place.narrow};
+  return {place.heads,  q.size(1) / place.heads, q.stride(0),  k.stride(0),  v.stride(0),    place.scale,
+          place.causal, place.key_heads,         place.window, place.narrow, place.row_heads};
 }
 
 OffsetBias bias_of(const at::Tensor& table, int64_t reach) {
@@ -43,6 +43,7 @@ struct AttentionKept {
   at::Tensor q, k, v, out, log_sum_exp, table;
   int64_t reach;
   AttentionPlace place;
+  bool shared;  // k and v are one, whose gradient is one sum
 };
 
 struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
@@ -51,7 +52,9 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     at::Tensor bias = table ? values_of(*table) : at::Tensor();
     at::Tensor log_sum_exp = at::empty({place.heads, q.size(0)}, q.options());
     at::Tensor out = forward_values(q, k, v, bias_of(bias, reach), place, log_sum_exp.mutable_data_ptr<float>());
-    AttentionKept kept{values_of(q), values_of(k), values_of(v), values_of(out), log_sum_exp, bias, reach, place};
+    AttentionKept kept{values_of(q),   values_of(k), values_of(v),
+                       values_of(out), log_sum_exp,  bias,
+                       reach,          place,        k.is_same(v) && reads_host_memory(q.device())};
     // There are no gradients through prefixes.
     kept.place.prefix_keys = kept.place.prefix_values = at::Tensor();
     keep(context, std::move(kept));
@@ -64,7 +67,8 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     at::Tensor dout = gradients[0].contiguous();
     at::Tensor dq = at::empty_like(kept.q);
     at::Tensor dk = at::zeros_like(kept.k);
-    at::Tensor dv = at::zeros_like(kept.v);
+    // The CPU's tasks add to the one after the other.
+    at::Tensor dv = kept.shared ? dk : at::zeros_like(kept.v);
     at::Tensor dtable;
     if (kept.table.defined() && context->needs_input_grad(3)) dtable = at::zeros_like(kept.table);
     kernels_of(kept.q).attention_backward(
@@ -76,7 +80,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     // The kernel computes all three in one pass; what nobody asked for (frozen k below the first adapter) is dropped.
     if (!context->needs_input_grad(0)) dq = at::Tensor();
     if (!context->needs_input_grad(1)) dk = at::Tensor();
-    if (!context->needs_input_grad(2)) dv = at::Tensor();
+    if (kept.shared || !context->needs_input_grad(2)) dv = at::Tensor();
     return {dq, dk, dv, dtable, {}, {}};
   }
 };

@@ -20,8 +20,9 @@ struct AttentionPlace {
   int64_t key_heads = 0;  // 0: as many as heads
   float scale = 1;
   bool causal = false;
-  int64_t window = 0;   // 0: none
-  bool narrow = false;  // AttentionShape::narrow
+  int64_t window = 0;     // 0: none
+  bool narrow = false;    // AttentionShape::narrow
+  int64_t row_heads = 1;  // AttentionShape::row_heads
   Spans spans;
   AttentionDropout dropout;
   // What the spans' prefixes refer to; needed only where one has a prefix, and then there are no gradients.

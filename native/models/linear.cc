@@ -15,7 +15,7 @@
 #include "models/checkpointed.h"
 #include "models/device.h"
 #include "models/int8.h"
-#include "models/profile.h"
+#include "models/low_rank_path.h"
 
 namespace rkif {
 namespace {
@@ -40,31 +40,6 @@ at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
   if (layer.bias.defined()) y.add_(layer.bias.detach());
   return y;
 }
-
-// The low-rank path of one pair of factors, as the kernels take it.
-class LowRankPath {
- public:
-  // `rows`: a matrix with the rows of the place.
-  LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, const at::Tensor& rows)
-      : masked_(place, rows) {
-    layer_ = {a.size(1), b.size(0),      a.size(0), a.const_data_ptr<float>(), b.const_data_ptr<float>(),
-              scale,     masked_.keys(), place.rate};
-  }
-  LowRankPath(const LowRankPath&) = delete;
-
-  void add_to(const at::Tensor& y, const at::Tensor& x, float* hidden) const {
-    NamedWork work("rkif::low_rank");
-    kernels_of(x).low_rank_forward(x.size(0), layer_, x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), hidden);
-  }
-  void backward(const float* x, const float* hidden, const at::Tensor& dy, const LowRankGradients& into) const {
-    NamedWork work("rkif::low_rank");
-    kernels_of(dy).low_rank_backward(dy.size(0), layer_, x, hidden, dy.const_data_ptr<float>(), into);
-  }
-
- private:
-  MaskedRows masked_;
-  LowRank layer_;
-};
 
 // y += scale * B (A dropout(x)) with the sums of magnitudes; gives A dropout(x) back.
 at::Tensor add_with_sums(const at::Tensor& y, const at::Tensor& x, const Linear& layer, const Dropout& place) {
@@ -196,7 +171,7 @@ const at::Tensor& Linear::rounded() const {
 }
 
 void Linear::prepack() {
-  if (scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;
+  if (stays_plain || scales.defined() || weight.requires_grad() || !can_prepack(weight.scalar_type())) return;
   prepacked_ = std::make_unique<const Prepacked>(weight);
   weight = at::Tensor();
 }

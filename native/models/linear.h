@@ -22,6 +22,8 @@ class Linear {
   float scale = 0;
   at::Tensor frozen_a;  // undefined where there are none
   at::Tensor frozen_b;
+  // prepack() leaves the weight as it is.
+  bool stays_plain = false;
   // Where they are defined, the sums over rows of |A d|, [r], and |B (A d)|, [out], are added to them.
   at::Tensor a_sums;
   at::Tensor b_sums;

@@ -1,5 +1,6 @@
 #include "models/t5_stack.h"
 
+#include "models/absorbed_attention.h"
 #include "models/embedding.h"
 #include "models/norm.h"
 
@@ -42,7 +43,10 @@ T5Stack::T5Stack(const T5Config& config, bool decoder)
     : config_(config),
       decoder_(decoder),
       buckets_(!decoder, config.relative_attention_num_buckets, config.relative_attention_max_distance),
-      blocks_(decoder ? config.num_decoder_layers : config.num_layers) {}
+      blocks_(decoder ? config.num_decoder_layers : config.num_layers) {
+  // Absorbed as they are.
+  for (Block& block : blocks_) block.cross.k.stays_plain = block.cross.v.stays_plain = true;
+}
 
 void T5Stack::list(SlotList& slots) {
   const T5Config& c = config_;
@@ -118,14 +122,17 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const T5Keys& to, const Atten
   AttentionPlace at = attention_place(weights.q, config_.num_heads, spans,
                                       probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities));
   at.causal = decoder_ && !cross;
-  at.prefix_keys = to.keys.keys;
-  at.prefix_values = to.keys.values;
-  if (to.absorbed) {
-    q = to.absorbed->queries(q);
-    at.key_heads = 1;
+  at::Tensor mixed;
+  if (to.absorbed_in_training) {
+    mixed = attend_absorbed(q, to.keys.keys, {weights.k, adapter_place(pass, layer, kSelfK + offset, true)},
+                            {weights.v, adapter_place(pass, layer, kSelfV + offset, true)}, at);
+  } else {
+    at.prefix_keys = to.keys.keys;
+    at.prefix_values = to.keys.values;
+    if (to.absorbed) at.key_heads = 1;
+    mixed = attend(to.absorbed ? to.absorbed->queries(q) : q, to.keys.keys, to.keys.values, bias, at);
+    if (to.absorbed) mixed = to.absorbed->values(mixed);
   }
-  at::Tensor mixed = attend(q, to.keys.keys, to.keys.values, bias, at);
-  if (to.absorbed) mixed = to.absorbed->values(mixed);
   return linear_as_stored(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
 
@@ -151,7 +158,7 @@ at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedd
     auto block = [=, this, spans = input.spans, reach = input.bias.reach](const PartInputs& inputs) {
       at::Tensor in = rms_norm(inputs[0], blocks_[layer].self_norm, config_.layer_norm_epsilon);
       at::Tensor out =
-          attention(in, {key_values(in, pass, layer, false), {}}, {inputs[2], reach}, spans, pass, layer, false);
+          attention(in, {key_values(in, pass, layer, false)}, {inputs[2], reach}, spans, pass, layer, false);
       return feed_forward(add_dropped(inputs[0], out, place(pass, layer, kSelfOutput), pass.abort), pass, layer);
     };
     x = checkpointed(pass.checkpointing, block, {x, {}, input.bias.table});
@@ -169,14 +176,11 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
     input.answers->write(layer, self, *input.answer_runs);
     self = input.answers->layers()[layer];
   }
-  at::Tensor out = attention(in, {self, {}}, {table, input.bias.reach}, input.self, pass, layer, false);
+  at::Tensor out = attention(in, {self}, {table, input.bias.reach}, input.self, pass, layer, false);
   at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
 
   in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
-  T5Keys to = cross;
-  if (!to.keys.keys.defined()) {
-    to = input.absorbs ? absorbed(block, states) : T5Keys{key_values(states, pass, layer, true), nullptr};
-  }
+  const T5Keys to = cross.keys.keys.defined() ? cross : cross_keys(states, input, pass, layer);
   out = attention(in, to, {}, input.cross, pass, layer, true);
   x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
   return feed_forward(x, pass, layer);
@@ -205,7 +209,7 @@ void T5Stack::keep_cross_keys(const at::Tensor& states, const RowRunList& runs, 
 
 std::vector<T5Keys> T5Stack::cross_of(const KeyValueStore& store) const {
   std::vector<T5Keys> layers;
-  for (const KeyValues& layer : store.layers()) layers.push_back({layer, nullptr});
+  for (const KeyValues& layer : store.layers()) layers.push_back({layer});
   return layers;
 }
 
@@ -213,6 +217,16 @@ std::vector<T5Keys> T5Stack::absorbed_cross(const at::Tensor& states) const {
   std::vector<T5Keys> layers;
   for (const Block& block : blocks_) layers.push_back(absorbed(block, states));
   return layers;
+}
+
+T5Keys T5Stack::cross_keys(const at::Tensor& states, const T5DecoderInput& input, const T5Pass& pass,
+                           int64_t layer) const {
+  const Block& block = blocks_[layer];
+  if (input.absorbs) return absorbed(block, states);
+  if (input.absorbs_in_training && can_be_absorbed(block.cross.k) && can_be_absorbed(block.cross.v)) {
+    return {{states, states}, nullptr, true};
+  }
+  return {key_values(states, pass, layer, true)};
 }
 
 T5Keys T5Stack::absorbed(const Block& block, const at::Tensor& states) const {

@@ -44,12 +44,15 @@ struct T5DecoderInput {
   RowRuns answer_runs;
   // Where keys and values of the encoder's states are to be computed layer by layer: absorb them instead.
   bool absorbs = false;
+  // The same with gradients, where the layers can be absorbed so.
+  bool absorbs_in_training = false;
 };
 
 // What a layer attends to: keys and values; or, across and where those are absorbed, the encoder's states as both.
 struct T5Keys {
   KeyValues keys;
-  std::shared_ptr<const AbsorbedKeys> absorbed;
+  std::shared_ptr<const AbsorbedKeys> absorbed = nullptr;
+  bool absorbed_in_training = false;  // see absorbed_attention.h
 };
 
 class T5Stack {
@@ -90,6 +93,8 @@ class T5Stack {
   at::Tensor embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const;
   at::Tensor finished(const at::Tensor& x, const T5Pass& pass) const;
   T5Keys absorbed(const Block& block, const at::Tensor& states) const;
+  // What a layer attends to across where nothing has been computed before.
+  T5Keys cross_keys(const at::Tensor& states, const T5DecoderInput& input, const T5Pass& pass, int64_t layer) const;
   KeyValues key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const;
   at::Tensor attention(const at::Tensor& x, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;

@@ -1,8 +1,11 @@
 // Attention to states whose keys and values are absorbed, against attention to the keys and values themselves.
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "check.h"
+#include "models/absorbed_attention.h"
 #include "models/absorbed_keys.h"
 #include "models/attention.h"
 #include "models/int8.h"
@@ -78,7 +81,140 @@ TEST("absorbed keys: a merged adapter counts once") {
   check_absorbed(keys, values, 1e-5);
 }
 
+namespace {
+
+// A frozen layer with an adapter that trains.
+Linear trained_layer(int64_t out, int64_t in, uint64_t seed, at::ScalarType type) {
+  Linear made = layer(out, in, seed);
+  made.weight = made.weight.to(type);
+  made.frozen_a = made.frozen_b = at::Tensor();
+  for (at::Tensor* factor : {&made.a, &made.b}) {
+    factor->set_requires_grad(true);
+    factor->mutable_grad() = at::zeros_like(*factor);
+  }
+  return made;
+}
+
+void check_absorbed_gradients(const Linear& keys, const Linear& values, double rate, double tolerance) {
+  constexpr int64_t kHeads = 3, kSize = 6, kWidth = 24, kStates = 40, kQueries = 9;
+  const Sequences of_states({25, 15}), of_queries({5, 4});
+  const std::vector<uint32_t> records = {7, 3};
+  const auto rows = std::make_shared<RowPlaces>(of_states, records);
+  const Dropout of_keys{rate, 11, rows}, of_values{rate, 12, rows};
+  AttentionPlace place;
+  place.heads = kHeads;
+  place.scale = 0.5f;
+  place.narrow = keys.rounds();
+  place.spans = attention_spans(of_queries, of_states, {}, records);
+  place.dropout = {rate, 13};
+  struct Found {
+    at::Tensor mixed;
+    std::vector<at::Tensor> gradients;
+  };
+  const auto pass = [&](bool absorbed) {
+    at::Tensor states = random_matrix(kStates, kWidth, 1, kDeviation),
+               q = random_matrix(kQueries, kHeads * kSize, 2, kDeviation);
+    states.set_requires_grad(true);
+    q.set_requires_grad(true);
+    for (const Linear* one : {&keys, &values}) {
+      if (!one->adapted()) continue;
+      one->a.mutable_grad().zero_();
+      one->b.mutable_grad().zero_();
+    }
+    const at::Tensor mixed =
+        absorbed ? attend_absorbed(q, states, {keys, of_keys}, {values, of_values}, place)
+                 : attend(q, linear(states, keys, of_keys), linear(states, values, of_values), {}, place);
+    mixed.backward(random_matrix(kQueries, kHeads * kSize, 3));
+    Found found{mixed, {q.grad().clone(), states.grad().clone()}};
+    for (const Linear* one : {&keys, &values}) {
+      if (!one->adapted()) continue;
+      found.gradients.push_back(one->a.grad().clone());
+      found.gradients.push_back(one->b.grad().clone());
+    }
+    return found;
+  };
+  const Found expected = pass(false), found = pass(true);
+  CHECK(relative_difference(rkif::test::values(found.mixed), rkif::test::values(expected.mixed)) < tolerance);
+  for (size_t i = 0; i < expected.gradients.size(); ++i) {
+    const std::vector<float> wanted = rkif::test::values(expected.gradients[i]);
+    CHECK(relative_difference(rkif::test::values(found.gradients[i]), wanted) < tolerance);
+  }
+  // Without gradients the same values come out.
+  at::NoGradGuard no_grad;
+  const at::Tensor states = random_matrix(kStates, kWidth, 1, kDeviation),
+                   q = random_matrix(kQueries, kHeads * kSize, 2, kDeviation);
+  const at::Tensor again = attend_absorbed(q, states, {keys, of_keys}, {values, of_values}, place);
+  CHECK(rkif::test::values(again) == rkif::test::values(found.mixed));
+}
+
+}  // namespace
+
+TEST("absorbed attention: values and gradients of keys and values that are made, with dropout and adapters") {
+  for (double rate : {0.0, 0.2}) {
+    const auto trained = [](uint64_t seed) { return trained_layer(18, 24, seed, at::kFloat); };
+    Linear plain = layer(18, 24, 30);
+    plain.a = plain.b = plain.frozen_a = plain.frozen_b = at::Tensor();
+    check_absorbed_gradients(trained(10), trained(20), rate, 1e-5);
+    check_absorbed_gradients(plain, trained(20), rate, 1e-5);
+    check_absorbed_gradients(trained(10), plain, rate, 1e-5);
+    check_absorbed_gradients(plain, plain, rate, 1e-5);
+    const auto narrow = [](uint64_t seed) { return trained_layer(18, 24, seed, at::kBFloat16); };
+    check_absorbed_gradients(narrow(10), narrow(20), rate, 3e-2);
+  }
+}
+
+TEST("absorbed attention: layers that cannot be absorbed are known") {
+  const Linear trained = trained_layer(18, 24, 10, at::kFloat);
+  CHECK(can_be_absorbed(trained));
+  CHECK(!can_be_absorbed(layer(18, 24, 10)));
+  Linear summed = trained_layer(18, 24, 10, at::kFloat), biased = trained_layer(18, 24, 10, at::kFloat);
+  summed.a_sums = at::empty({4});
+  CHECK(!can_be_absorbed(summed));
+  biased.bias = at::empty({18});
+  CHECK(!can_be_absorbed(biased));
+  Linear open = trained_layer(18, 24, 10, at::kFloat);
+  open.weight.set_requires_grad(true);
+  CHECK(!can_be_absorbed(open));
+}
+
+TEST("absorbed attention: the gradient of a batch is that of its records, one by one") {
+  // Absorbing is for the CPU's own kernels.
+  if (!reads_host_memory(at::kCPU)) return;
+  T5Config config = small_config();
+  config.d_kv = 64;
+  std::unique_ptr<Model> model = small_model(config, lora_options(0.1, {"q", "k", "v", "wo"}));
+  Batch batch;
+  constexpr int kRecords = 12, kLength = 80;
+  for (int i = 0; i < kRecords; ++i) {
+    batch.input_lengths.push_back(kLength - i % 7);
+    for (int j = 0; j < kLength - i % 7; ++j) batch.input_ids.push_back((i * 13 + j * (1 + i % 5) + 2) % 40);
+    batch.label_lengths.push_back(3 + i % 3);
+    for (int j = 0; j < 3 + i % 3; ++j) batch.labels.push_back((i * 7 + j + 3) % 40);
+    batch.record_keys.push_back(100 + 3 * i);
+  }
+  const auto pays = [&](const Batch& of) {
+    return absorbing_pays({static_cast<int64_t>(of.input_lengths.size()), static_cast<int64_t>(of.input_ids.size()),
+                           static_cast<int64_t>(of.labels.size())},
+                          64, 24, model->parameters());
+  };
+  AccumulateOptions accumulate;
+  accumulate.dropout = true;
+  CHECK(pays(batch));
+  const double loss = model->accumulate(batch, accumulate).loss_sum;
+  const std::vector<float> found = rkif::test::values(model->gradients().clone());
+  model->gradients().zero_();
+  double sum = 0;
+  for (int i = 0; i < kRecords; ++i) {
+    const Batch alone = part_of(batch, {i});
+    CHECK(!pays(alone));
+    sum += model->accumulate(alone, accumulate).loss_sum;
+  }
+  CHECK_NEAR(loss, sum, 1e-5 * sum);
+  CHECK(relative_difference(found, rkif::test::values(model->gradients())) < 3e-5);
+}
+
 TEST("absorbed keys: many prompts get the answers and scores that each gets alone") {
+  if (!reads_host_memory(at::kCPU)) return;
   T5Config config = small_config();
   config.d_kv = 64;
   std::unique_ptr<Model> model = small_model(config, lora_options());

@@ -201,7 +201,7 @@ __device__ inline void add_diagonals(const float* tile, int row, float& carry, f
 // A row's mask, or one that is not read.
 __device__ inline DropoutRow mask_row(const AttentionProblem& problem, uint32_t record, int64_t head, int position) {
   if (problem.threshold == 0) return {};
-  return attention_dropout_row(problem.site_key, record, static_cast<uint32_t>(head), static_cast<uint32_t>(position));
+  return attention_dropout_row(problem.shape, problem.site_key, record, head, position);
 }
 
 __device__ inline bool keeps(const AttentionProblem& problem, DropoutRow row, int key) {

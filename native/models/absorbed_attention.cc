@@ -1,0 +1,249 @@
+#include "models/absorbed_attention.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/zeros.h>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "models/autograd.h"
+#include "models/device.h"
+#include "models/low_rank_path.h"
+
+namespace rkif {
+namespace {
+
+int64_t rank_of(const Linear& layer) { return layer.adapter_active() ? layer.a.size(0) : 0; }
+
+std::optional<at::Tensor> leaf(const Linear& layer, const at::Tensor& factor) {
+  return layer.adapter_active() && tracks(factor) ? std::optional(factor) : std::nullopt;
+}
+
+// [rows, heads * size] as [heads, rows, size].
+at::Tensor by_head(const at::Tensor& x, int64_t heads) { return x.view({x.size(0), heads, -1}).transpose(0, 1); }
+
+// A layer's matrices by head, between what its heads are made of and rows of [x, h of keys, h of values], in which its
+// own h begins at `column`.
+struct HeadMatrices {
+  const Linear* layer;  // outlives the graph, as in linear.cc
+  int64_t heads;
+  int64_t row;  // elements of [x, h of keys, h of values]
+  int64_t column;
+
+  at::Tensor weight() const { return layer->weight.view({heads, -1, layer->weight.size(1)}); }
+  at::Tensor b() const { return layer->b.view({heads, -1, layer->b.size(1)}); }
+  int64_t width() const { return layer->weight.size(1); }
+
+  // [rows, heads * head size] -> [rows, heads * row]: times W and scale * B.
+  at::Tensor spread(const at::Tensor& x) const {
+    const at::Tensor parts = by_head(x, heads);
+    at::Tensor spread = at::empty({x.size(0), heads * row}, x.options());
+    const at::Tensor into = by_head(spread, heads);
+    into.narrow(2, 0, width()).copy_(at::bmm(parts.to(layer->type()), weight()));
+    if (row == width()) return spread;
+    into.narrow(2, width(), row - width()).zero_();
+    if (rank_of(*layer) > 0) own(spread).copy_(at::bmm(parts, b().detach()).mul_(layer->scale));
+    return spread;
+  }
+  // [rows, heads * row] -> [rows, heads * head size]: times the transposed.
+  at::Tensor gathered(const at::Tensor& spread) const {
+    const at::Tensor from = by_head(spread, heads);
+    at::Tensor gathered = at::empty({spread.size(0), layer->weight.size(0)}, spread.options());
+    const at::Tensor into = by_head(gathered, heads);
+    into.copy_(at::bmm(from.narrow(2, 0, width()).to(layer->type()), weight().transpose(1, 2)));
+    if (rank_of(*layer) > 0) into.add_(at::bmm(own(spread), b().detach().transpose(1, 2)), layer->scale);
+    return gathered;
+  }
+  // Adds the gradient of B, where x became `spread`, or the other way round; one of the two is a gradient. `of_own`:
+  // own(spread).
+  void add_gradient(const at::Tensor& x, const at::Tensor& of_own) const {
+    const at::Tensor gradient = layer->b.grad().view({heads, -1, layer->b.size(1)});
+    gradient.add_(at::bmm(by_head(x, heads).transpose(1, 2), of_own), layer->scale);
+  }
+  // [heads, rows, rank] of rows that are spread.
+  at::Tensor own(const at::Tensor& spread) const { return by_head(spread, heads).narrow(2, column, rank_of(*layer)); }
+};
+
+struct SpreadKept {
+  HeadMatrices matrices;
+  at::Tensor x;  // only for the gradient of B
+};
+
+struct Spread : torch::autograd::Function<Spread> {
+  // The leaf, here and below, puts the output on the graph where the input is not.
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& b,
+                            const HeadMatrices& matrices) {
+    keep(context, SpreadKept{matrices, b ? values_of(x) : at::Tensor()});
+    return matrices.spread(x);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const SpreadKept kept = take<SpreadKept>(context);
+    const at::Tensor given = gradients[0].contiguous();
+    if (kept.x.defined()) kept.matrices.add_gradient(kept.x, kept.matrices.own(given));
+    return {context->needs_input_grad(0) ? kept.matrices.gathered(given) : at::Tensor(), {}, {}};
+  }
+};
+
+struct GatheredKept {
+  HeadMatrices matrices;
+  at::Tensor own;  // only for the gradient of B
+};
+
+struct Gathered : torch::autograd::Function<Gathered> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& b,
+                            const HeadMatrices& matrices) {
+    keep(context, GatheredKept{matrices, b ? matrices.own(values_of(x)).contiguous() : at::Tensor()});
+    return matrices.gathered(x);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const GatheredKept kept = take<GatheredKept>(context);
+    const at::Tensor given = gradients[0].contiguous();
+    if (kept.own.defined()) kept.matrices.add_gradient(given, kept.own);
+    return {context->needs_input_grad(0) ? kept.matrices.spread(given) : at::Tensor(), {}, {}};
+  }
+};
+
+// h = A dropout(x) of a layer, by the kernels of the low-rank path with a B that is the identity.
+class Hidden {
+ public:
+  Hidden(const Linear& layer, const Dropout& place, const at::Tensor& states)
+      : layer_(layer),
+        same_(at::eye(rank_of(layer), layer.a.options().requires_grad(false))),
+        path_(layer.a, same_, 1, place, states) {}
+
+  at::Tensor of(const at::Tensor& states) const {
+    at::Tensor hidden = at::zeros({states.size(0), rank_of(layer_)}, same_.options());
+    path_.add_to(hidden, states, nullptr);
+    return hidden;
+  }
+  // Adds the gradient of A and, where it is wanted, of the states.
+  void backward(const at::Tensor& states, const at::Tensor& gradient, float* of_states) const {
+    const at::Tensor hidden = at::empty_like(gradient), unused = at::zeros_like(same_);
+    LowRankGradients into;
+    into.x = of_states;
+    into.a = layer_.a.grad().mutable_data_ptr<float>();
+    into.b = unused.mutable_data_ptr<float>();
+    path_.backward(states.const_data_ptr<float>(), hidden.const_data_ptr<float>(), gradient, into);
+  }
+
+ private:
+  const Linear& layer_;
+  const at::Tensor same_;
+  const LowRankPath path_;
+};
+
+struct ExtendedLayer {
+  const Linear* layer;
+  Dropout place;
+};
+
+struct ExtendedKept {
+  at::Tensor states;
+  std::vector<ExtendedLayer> layers;
+};
+
+// The states with the h of the layers beside them.
+at::Tensor extended_values(const at::Tensor& states, const std::vector<ExtendedLayer>& layers) {
+  const int64_t width = states.size(1);
+  int64_t row = width;
+  for (const ExtendedLayer& of : layers) row += rank_of(*of.layer);
+  at::Tensor extended = at::empty({states.size(0), row}, states.options());
+  extended.narrow(1, 0, width).copy_(states);
+  int64_t column = width;
+  for (const ExtendedLayer& of : layers) {
+    const int64_t rank = rank_of(*of.layer);
+    extended.narrow(1, column, rank).copy_(Hidden(*of.layer, of.place, states).of(states));
+    column += rank;
+  }
+  return extended;
+}
+
+struct Extended : torch::autograd::Function<Extended> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& states, const std::optional<at::Tensor>& a,
+                            const std::optional<at::Tensor>& second_a, const std::vector<ExtendedLayer>& layers) {
+    keep(context, ExtendedKept{values_of(states), layers});
+    return extended_values(states, layers);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const ExtendedKept kept = take<ExtendedKept>(context);
+    const at::Tensor& given = gradients[0];
+    const int64_t width = kept.states.size(1);
+    at::Tensor of_states;
+    if (context->needs_input_grad(0)) of_states = given.narrow(1, 0, width).contiguous();
+    int64_t column = width;
+    for (const ExtendedLayer& of : kept.layers) {
+      const int64_t rank = rank_of(*of.layer);
+      Hidden(*of.layer, of.place, kept.states)
+          .backward(kept.states, given.narrow(1, column, rank).contiguous(),
+                    of_states.defined() ? of_states.mutable_data_ptr<float>() : nullptr);
+      column += rank;
+    }
+    return {of_states, {}, {}, {}};
+  }
+};
+
+at::Tensor extended(const at::Tensor& states, const AbsorbedLayer& keys, const AbsorbedLayer& values) {
+  std::vector<ExtendedLayer> layers;
+  for (const AbsorbedLayer* of : {&keys, &values}) {
+    if (rank_of(of->layer) > 0) layers.push_back({&of->layer, of->adapter_dropout});
+  }
+  if (layers.empty()) return states;
+  const std::optional<at::Tensor> a = leaf(keys.layer, keys.layer.a), second_a = leaf(values.layer, values.layer.a);
+  if (!a && !second_a && !tracks(states)) return extended_values(states, layers);
+  return Extended::apply(states, a, second_a, layers);
+}
+
+// The heads of a query as rows of one head.
+AttentionPlace in_rows(const AttentionPlace& place) {
+  std::vector<AttentionSpan> spans = place.spans->spans();
+  for (AttentionSpan& span : spans) {
+    span.query_start *= place.heads;
+    span.query_length *= place.heads;
+  }
+  AttentionPlace rows = place;
+  rows.heads = 1;
+  rows.row_heads = place.heads;
+  rows.spans = std::make_shared<SpanList>(std::move(spans));
+  return rows;
+}
+
+}  // namespace
+
+bool can_be_absorbed(const Linear& layer) {
+  return layer.weight.defined() && !layer.weight.requires_grad() && !layer.scales.defined() && !layer.bias.defined() &&
+         !(layer.adapter_active() && (layer.has_frozen() || layer.a_sums.defined()));
+}
+
+at::Tensor attend_absorbed(const at::Tensor& q, const at::Tensor& states, const AbsorbedLayer& keys,
+                           const AbsorbedLayer& values, const AttentionPlace& place) {
+  TORCH_CHECK(can_be_absorbed(keys.layer) && can_be_absorbed(values.layer),
+              "absorbed attention: layers that cannot be absorbed");
+  TORCH_CHECK(!place.causal && !place.prefix_keys.defined() && place.key_heads == 0,
+              "absorbed attention: a place that is causal, has a prefix or shares keys");
+  const at::Tensor x = states.contiguous();
+  const int64_t width = x.size(1), row = width + rank_of(keys.layer) + rank_of(values.layer);
+  const HeadMatrices of_keys{&keys.layer, place.heads, row, width};
+  const HeadMatrices of_values{&values.layer, place.heads, row, width + rank_of(keys.layer)};
+  const at::Tensor attended = extended(x, keys, values);
+  const std::optional<at::Tensor> b = leaf(keys.layer, keys.layer.b), second_b = leaf(values.layer, values.layer.b);
+  const at::Tensor wide = b || tracks(q) ? Spread::apply(q, b, of_keys) : of_keys.spread(q);
+  const at::Tensor mixed =
+      attend(wide.view({-1, row}), attended, attended, {}, in_rows(place)).view({q.size(0), place.heads * row});
+  return second_b || tracks(mixed) ? Gathered::apply(mixed, second_b, of_values) : of_values.gathered(mixed);
+}
+
+bool absorbing_pays(const AbsorbedWork& work, int64_t head_size, int64_t width, const at::Tensor& like) {
+  // See AbsorbedKeys::pays().
+  if (!reads_host_memory(like.device()) || work.sequences < at::get_num_threads()) return false;
+  if (work.states < std::max<int64_t>(512, width)) return false;
+  // By sequence, in units of heads * width multiply-adds, forward and backward: keys and values take 4 * states *
+  // head_size; queries and mixtures 4 * queries * head_size, and attention 7 * queries * states, at half of the pace.
+  const int64_t states = work.states / work.sequences, queries = work.queries / work.sequences;
+  return queries * (4 * head_size + 14 * states) <= 3 * states * head_size;
+}
+
+}  // namespace rkif
