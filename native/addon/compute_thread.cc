@@ -9,9 +9,9 @@
 namespace rkif::addon {
 
 namespace {
-// After so long without a job the memory goes back to the system, and a GPU's to the others that share it: longer than a
-// run's longest pause or a service's usual one. Who begins anew fills fresh pages, which takes a step of T5-small up to a
-// third longer.
+// After so long without a job the memory goes back to the system, and a GPU's to the others that share it: longer than
+// a run's longest pause or a service's usual one. Who begins anew fills fresh pages, which takes a step of T5-small up
+// to a third longer.
 constexpr std::chrono::seconds kIdle{60};
 }  // namespace
 

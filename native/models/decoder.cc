@@ -1,5 +1,7 @@
 #include "models/decoder.h"
 
+#include <ATen/ops/index_select.h>
+
 #include <stdexcept>
 
 #include "models/config_check.h"
@@ -100,25 +102,52 @@ Decoder::Targets Decoder::targets_of(const Batch& batch) const {
   return targets;
 }
 
-at::Tensor Decoder::states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const {
+void Decoder::want(const std::vector<int32_t>& rows, const std::vector<int32_t>& positions, int64_t longest,
+                   Upload& upload, DecoderInput& input) const {
+  if (rows.size() == positions.size()) return;
+  WantedRows wanted(*input.rows.spans, rows);
+  auto last = std::make_shared<LastRows>();
+  std::vector<int32_t> places;
+  for (int32_t row : wanted.rows) places.push_back(positions[row]);
+  last->attending.places = rope_.places(places, longest, upload);
+  last->attending.spans = std::make_shared<SpanList>(std::move(wanted.spans));
+  last->attending.spans->join(upload);
+  if (input.rows.dropout) {
+    last->attending.dropout = std::make_shared<RowPlaces>(input.rows.dropout->of(wanted.rows));
+    last->attending.dropout->join(upload);
+  }
+  upload.add(wanted.rows, last->rows);
+  if (wanted.chosen.size() < wanted.rows.size()) upload.add(wanted.chosen, last->chosen);
+  input.last = std::move(last);
+}
+
+at::Tensor Decoder::states(const Batch& batch, const std::vector<int32_t>* rows, const AccumulateOptions& options,
+                           Upload& upload) const {
   Sequences inputs(batch.input_lengths);
   DecoderPass pass;
   pass.abort = options.abort;
   pass.checkpointing = checkpointing();
+  DecoderInput input;
   if (options.dropout) {
     pass.attention_rate = base_rate(config_.attention_dropout);
     pass.adapter_rate = adapter_rate();
     pass.counters = options.counters;
-    pass.rows = std::make_shared<RowPlaces>(inputs, batch.record_keys);
-    pass.rows->join(upload);
+    input.rows.dropout = std::make_shared<RowPlaces>(inputs, batch.record_keys);
+    input.rows.dropout->join(upload);
   }
-  DecoderInput input;
   upload.add(batch.input_ids, input.ids);
-  input.places = rope_.places(positions_of(inputs), inputs.longest, upload);
-  input.spans = attention_spans(inputs, inputs, {}, batch.record_keys);
-  input.spans->join(upload);
+  const std::vector<int32_t> positions = positions_of(inputs);
+  input.rows.places = rope_.places(positions, inputs.longest, upload);
+  input.rows.spans = attention_spans(inputs, inputs, {}, batch.record_keys);
+  input.rows.spans->join(upload);
+  // Sums of outputs are over all rows.
+  at::Tensor chosen;
+  const bool summed = options.output_sums.defined();
+  if (rows && summed) upload.add(*rows, chosen);
+  if (rows && !summed) want(*rows, positions, inputs.longest, upload, input);
   upload.send();
-  return stack_.run(input, embedding_, pass);
+  at::Tensor states = stack_.run(input, embedding_, pass);
+  return chosen.defined() ? at::index_select(states, 0, chosen) : states;
 }
 
 at::Tensor Decoder::head(const at::Tensor& states) const { return vocabulary_head(states, head_, options_.base_type); }

@@ -1,7 +1,5 @@
 // A decoder's generation and scoring of given options. What stands in a prompt is computed once: later tokens attend to
 // its keys as a prefix.
-#include <ATen/ops/index_select.h>
-
 #include <algorithm>
 
 #include "models/decoder_model.h"
@@ -79,18 +77,16 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
     // As if the longest prompt grew as long as any answer, like a batch of which no row leaves: where the rotation
     // depends on the longest text, keys and later queries have to agree.
     kept->longest = std::max(kept->longest, kept->prompts.longest + answered);
-    input.places = rope_.places(tokens.positions, kept->longest, upload);
-    input.spans = std::make_shared<SpanList>(std::move(tokens.spans));
+    input.rows.places = rope_.places(tokens.positions, kept->longest, upload);
+    input.rows.spans = std::make_shared<SpanList>(std::move(tokens.spans));
     input.prompt_runs = std::make_shared<RowRunList>(std::move(prompt_runs));
     input.answer_runs = std::make_shared<RowRunList>(std::move(answer_runs));
-    input.spans->join(upload);
+    input.rows.spans->join(upload);
     input.prompt_runs->join(upload);
     input.answer_runs->join(upload);
-    at::Tensor last;
-    if (!entering.empty()) upload.add(tokens.last, last);
+    want(tokens.last, tokens.positions, kept->longest, upload, input);
     upload.send();
-    at::Tensor states = stack_.run(input, embedding_, kept->pass);
-    return head(last.defined() ? at::index_select(states, 0, last) : states);
+    return head(stack_.run(input, embedding_, kept->pass));
   };
 }
 
@@ -118,9 +114,9 @@ Decoder::Predictions Decoder::option_states(const Sequences& prompts, const Sequ
   Upload upload(embedding_);
   DecoderInput input;
   upload.add(ids, input.ids);
-  input.places = rope_.places(positions, longest, upload);
-  input.spans = std::make_shared<SpanList>(std::move(spans));
-  input.spans->join(upload);
+  input.rows.places = rope_.places(positions, longest, upload);
+  input.rows.spans = std::make_shared<SpanList>(std::move(spans));
+  input.rows.spans->join(upload);
   upload.send();
   return {stack_.run(input, embedding_, pass), std::move(rows)};
 }

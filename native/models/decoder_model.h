@@ -15,7 +15,8 @@ class Decoder : public LanguageModel {
  protected:
   void check(const Batch& batch) const override;
   Targets targets_of(const Batch& batch) const override;
-  at::Tensor states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const override;
+  at::Tensor states(const Batch& batch, const std::vector<int32_t>* rows, const AccumulateOptions& options,
+                    Upload& upload) const override;
   at::Tensor head(const at::Tensor& states) const override;
   NextLogits next_logits(const GenerateOptions& options, const GenerationRoom& room) const override;
   Predictions option_states(const Sequences& prompts, const Sequences& targets,
@@ -23,6 +24,10 @@ class Decoder : public LanguageModel {
 
  private:
   void load(const Weights& weights);
+  // Leaves the last layer with what these rows need. `positions` of all rows, and the longest text, as the input's
+  // places were made of.
+  void want(const std::vector<int32_t>& rows, const std::vector<int32_t>& positions, int64_t longest, Upload& upload,
+            DecoderInput& input) const;
 
   const DecoderConfig config_;
   DecoderStack stack_;

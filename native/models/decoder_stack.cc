@@ -1,5 +1,7 @@
 #include "models/decoder_stack.h"
 
+#include <ATen/ops/index_select.h>
+
 #include <cmath>
 
 #include "models/checkpointed.h"
@@ -50,8 +52,9 @@ void DecoderStack::list(SlotList& slots) {
   slots.small("model.norm.weight", {width}, final_norm_);
 }
 
-Dropout DecoderStack::adapter_place(const DecoderPass& pass, size_t layer, uint32_t site) const {
-  return dropout_at(pass.adapter_rate, pass.counters, site_number(layer, site), pass.rows);
+Dropout DecoderStack::adapter_place(const DecoderPass& pass, const DecoderRows& rows, size_t layer,
+                                    uint32_t site) const {
+  return dropout_at(pass.adapter_rate, pass.counters, site_number(layer, site), rows.dropout);
 }
 
 at::Tensor DecoderStack::rotated_heads(const at::Tensor& projected, int64_t heads, const at::Tensor& norm,
@@ -63,15 +66,17 @@ at::Tensor DecoderStack::rotated_heads(const at::Tensor& projected, int64_t head
   return rotate(x, heads, places);
 }
 
-at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& input, const DecoderPass& pass,
-                                   size_t layer) const {
+at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& input, const LastRows* last,
+                                   const DecoderPass& pass, size_t layer) const {
   const DecoderConfig& c = config_;
   const Block& block = blocks_[layer];
-  at::Tensor q =
-      rotated_heads(linear(x, block.q, adapter_place(pass, layer, kQ)), c.num_heads, block.query_norm, input.places);
-  at::Tensor k = rotated_heads(linear(x, block.k, adapter_place(pass, layer, kK)), c.num_key_value_heads,
-                               block.key_norm, input.places);
-  KeyValues keys{k, linear(x, block.v, adapter_place(pass, layer, kV))};
+  const DecoderRows &all = input.rows, &attending = last ? last->attending : all;
+  at::Tensor q = rotated_heads(
+      linear(last ? at::index_select(x, 0, last->rows) : x, block.q, adapter_place(pass, attending, layer, kQ)),
+      c.num_heads, block.query_norm, attending.places);
+  at::Tensor k = rotated_heads(linear(x, block.k, adapter_place(pass, all, layer, kK)), c.num_key_value_heads,
+                               block.key_norm, all.places);
+  KeyValues keys{k, linear(x, block.v, adapter_place(pass, all, layer, kV))};
   KeyValues prefix = keys;
   if (input.prompts) {
     input.prompts->write(static_cast<int64_t>(layer), keys, *input.prompt_runs);
@@ -80,7 +85,7 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
     keys = input.answers->layers()[layer];
   }
   AttentionPlace place =
-      attention_place(block.q, c.num_heads, input.spans,
+      attention_place(block.q, c.num_heads, attending.spans,
                       attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities)));
   place.key_heads = c.num_key_value_heads;
   place.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(c.head_size)));
@@ -89,31 +94,39 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, {}, place);
-  return linear_as_stored(mixed, block.o, adapter_place(pass, layer, kO));
+  return linear_as_stored(mixed, block.o, adapter_place(pass, attending, layer, kO));
 }
 
-at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderPass& pass, size_t layer) const {
+at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderRows& rows, const DecoderPass& pass,
+                                      size_t layer) const {
   const Block& block = blocks_[layer];
   const bool narrow = block.gate.narrow() && block.up.narrow() && block.down.narrow();
   auto product = [&](const Linear& weights, uint32_t site) {
-    return (narrow ? linear_as_stored : linear)(x, weights, adapter_place(pass, layer, site));
+    return (narrow ? linear_as_stored : linear)(x, weights, adapter_place(pass, rows, layer, site));
   };
   at::Tensor inside = activate(config_.activation, product(block.gate, kGate), product(block.up, kUp), Dropout{});
-  return linear_as_stored(inside, block.down, adapter_place(pass, layer, kDown));
+  return linear_as_stored(inside, block.down, adapter_place(pass, rows, layer, kDown));
+}
+
+at::Tensor DecoderStack::layer_of(const at::Tensor& x, const DecoderInput& input, const DecoderPass& pass,
+                                  size_t layer) const {
+  const Block& weights = blocks_[layer];
+  const LastRows* last = layer + 1 == blocks_.size() ? input.last.get() : nullptr;
+  at::Tensor mixed = attention(rms_norm(x, weights.input_norm, config_.norm_epsilon), input, last, pass, layer);
+  at::Tensor middle = add_dropped(last ? at::index_select(x, 0, last->rows) : x, mixed, {}, pass.abort);
+  at::Tensor out = feed_forward(rms_norm(middle, weights.feed_forward_norm, config_.norm_epsilon),
+                                last ? last->attending : input.rows, pass, layer);
+  return add_dropped(middle, out, {}, pass.abort);
 }
 
 at::Tensor DecoderStack::run(const DecoderInput& input, const at::Tensor& embedding, const DecoderPass& pass) const {
   at::Tensor x = embed(input.ids, embedding);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    auto block = [=, this](const PartInputs& inputs) {
-      const Block& weights = blocks_[layer];
-      at::Tensor mixed = attention(rms_norm(inputs[0], weights.input_norm, config_.norm_epsilon), input, pass, layer);
-      at::Tensor middle = add_dropped(inputs[0], mixed, {}, pass.abort);
-      at::Tensor out = feed_forward(rms_norm(middle, weights.feed_forward_norm, config_.norm_epsilon), pass, layer);
-      return add_dropped(middle, out, {}, pass.abort);
-    };
+    // By value: the backward pass may call it when this function has returned.
+    auto block = [=, this](const PartInputs& inputs) { return layer_of(inputs[0], input, pass, layer); };
     x = checkpointed(pass.checkpointing, block, {x});
   }
+  if (input.last && input.last->chosen.defined()) x = at::index_select(x, 0, input.last->chosen);
   return rms_norm(x, final_norm_, config_.norm_epsilon);
 }
 

@@ -22,13 +22,26 @@ struct DecoderPass {
   DropoutCounters counters;
   AbortFlag abort;
   bool checkpointing = false;  // see checkpointed.h
-  std::shared_ptr<const RowPlaces> rows;
+};
+
+// The rows that attend, and what belongs to each of them.
+struct DecoderRows {
+  Rotation places;
+  Spans spans;
+  std::shared_ptr<const RowPlaces> dropout;  // null: none
+};
+
+// Where the states of some rows alone are wanted: what the last layer computes behind its keys and values.
+struct LastRows {
+  DecoderRows attending;
+  at::Tensor rows;    // `attending`, among all
+  at::Tensor chosen;  // those that are wanted, among `attending`; undefined: all
 };
 
 struct DecoderInput {
   at::Tensor ids;
-  Rotation places;
-  Spans spans;
+  DecoderRows rows;
+  std::shared_ptr<const LastRows> last;  // null: all states are wanted
   // Where keys and values of this call go: the runs say which are a prompt's and which an answer's. The spans' keys are
   // those of answers then, and their prefixes those of prompts. null: both are this call's own.
   KeyValueStore* prompts = nullptr;
@@ -42,7 +55,7 @@ class DecoderStack {
   DecoderStack(const DecoderStack&) = delete;
 
   void list(SlotList& slots);
-  // States after the final norm, [tokens, hidden size].
+  // States after the final norm, [tokens that are wanted, hidden size].
   at::Tensor run(const DecoderInput& input, const at::Tensor& embedding, const DecoderPass& pass) const;
   int64_t key_width() const { return config_.num_key_value_heads * config_.head_size; }
 
@@ -55,12 +68,15 @@ class DecoderStack {
     Linear gate, up, down;
   };
 
-  Dropout adapter_place(const DecoderPass& pass, size_t layer, uint32_t site) const;
+  Dropout adapter_place(const DecoderPass& pass, const DecoderRows& rows, size_t layer, uint32_t site) const;
   // A projection with every head normed, where the model has that, and rotated.
   at::Tensor rotated_heads(const at::Tensor& projected, int64_t heads, const at::Tensor& norm,
                            const Rotation& places) const;
-  at::Tensor attention(const at::Tensor& x, const DecoderInput& input, const DecoderPass& pass, size_t layer) const;
-  at::Tensor feed_forward(const at::Tensor& x, const DecoderPass& pass, size_t layer) const;
+  // Of the rows that attend. `x`: all rows.
+  at::Tensor attention(const at::Tensor& x, const DecoderInput& input, const LastRows* last, const DecoderPass& pass,
+                       size_t layer) const;
+  at::Tensor feed_forward(const at::Tensor& x, const DecoderRows& rows, const DecoderPass& pass, size_t layer) const;
+  at::Tensor layer_of(const at::Tensor& x, const DecoderInput& input, const DecoderPass& pass, size_t layer) const;
 
   const DecoderConfig config_;
   std::vector<Block> blocks_;

@@ -25,10 +25,8 @@ LossReport LanguageModel::accumulate_batch(const Batch& batch, const AccumulateO
 
   at::AutoGradMode with_graph(true);
   Upload upload(options_.device);
-  at::Tensor chosen;
-  if (targets.rows.size() < batch.labels.size()) upload.add(targets.rows, chosen);
-  at::Tensor rows = states(batch, options, upload);
-  if (chosen.defined()) rows = at::index_select(rows, 0, chosen);
+  const bool all = targets.rows.size() == batch.labels.size();
+  at::Tensor rows = states(batch, all ? nullptr : &targets.rows, options, upload);
   return backward_of_cross_entropy(head(rows), targets.labels, options);
 }
 
@@ -71,7 +69,10 @@ std::vector<double> LanguageModel::loss(const Batch& batch, const AbortFlag& abo
   AccumulateOptions options;
   options.abort = abort;
   Upload upload(options_.device);
-  std::vector<double> losses = losses_of({states(batch, options, upload), targets.rows}, targets.labels, abort);
+  Predictions predictions{states(batch, &targets.rows, options, upload), {}};
+  predictions.rows.resize(targets.rows.size());
+  std::iota(predictions.rows.begin(), predictions.rows.end(), 0);
+  std::vector<double> losses = losses_of(predictions, targets.labels, abort);
   for (size_t i = 0; i < losses.size(); ++i) sums[targets.records[i]] += losses[i];
   return sums;
 }
@@ -80,7 +81,7 @@ at::Tensor LanguageModel::logits(const Batch& batch) {
   c10::InferenceMode inference;
   check(batch);
   Upload upload(options_.device);
-  return head(states(batch, {}, upload));
+  return head(states(batch, nullptr, {}, upload));
 }
 
 std::vector<std::vector<int32_t>> LanguageModel::generate(const GenerateOptions& options) {

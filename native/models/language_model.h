@@ -35,9 +35,11 @@ class LanguageModel : public TrainableModel {
   // Throws std::invalid_argument for a batch that does not fit the model.
   virtual void check(const Batch& batch) const = 0;
   virtual Targets targets_of(const Batch& batch) const = 0;
-  // States that the head makes logits from, of every row that logits() is to give. Dropout where the options ask for
-  // it. The upload, to the model's device, is sent with what it holds already.
-  virtual at::Tensor states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const = 0;
+  // States that the head makes logits from: of these rows, in ascending order, or, where it is null, of every row that
+  // logits() is to give. Dropout where the options ask for it. The upload, to the model's device, is sent with what it
+  // holds already.
+  virtual at::Tensor states(const Batch& batch, const std::vector<int32_t>* rows, const AccumulateOptions& options,
+                            Upload& upload) const = 0;
   // fp32 logits of states.
   virtual at::Tensor head(const at::Tensor& states) const = 0;
 

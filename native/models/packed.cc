@@ -37,6 +37,35 @@ RowPlaces::RowPlaces(const Sequences& sequences, const std::vector<uint32_t>& re
   }
 }
 
+RowPlaces RowPlaces::of(const std::vector<int32_t>& rows) const {
+  RowPlaces places;
+  for (int32_t row : rows) {
+    places.records.push_back(records[row]);
+    places.positions.push_back(positions[row]);
+  }
+  return places;
+}
+
+WantedRows::WantedRows(const SpanList& all, const std::vector<int32_t>& wanted) {
+  auto next = wanted.begin();
+  for (AttentionSpan span : all.spans()) {
+    const int64_t end = span.query_start + span.query_length;
+    const auto first = next;
+    while (next != wanted.end() && *next < end) ++next;
+    if (first == next) continue;
+    const int64_t begin = *first, last = *(next - 1);
+    TORCH_INTERNAL_ASSERT(begin >= span.query_start && last < end);
+    // Later keys are seen by nobody then.
+    (span.key_length > 0 ? span.key_length : span.prefix_length) -= end - 1 - last;
+    span.query_start = static_cast<int64_t>(rows.size());
+    span.query_length = last + 1 - begin;
+    spans.push_back(span);
+    for (int64_t row = begin; row <= last; ++row) rows.push_back(static_cast<int32_t>(row));
+    for (auto row = first; row != next; ++row) chosen.push_back(static_cast<int32_t>(span.query_start + *row - begin));
+  }
+  TORCH_INTERNAL_ASSERT(next == wanted.end());
+}
+
 Spans attention_spans(const Sequences& queries, const Sequences& keys, const std::vector<int32_t>& keys_of,
                       const std::vector<uint32_t>& records) {
   std::vector<AttentionSpan> spans;

@@ -34,8 +34,11 @@ struct RowPlaces {
   const at::Tensor& beside(const at::Tensor& like) const;
   // Goes along: beside() copies nothing then.
   void join(Upload& upload) const;
+  // Those of some rows, in their order.
+  RowPlaces of(const std::vector<int32_t>& rows) const;
 
  private:
+  RowPlaces() = default;
   std::vector<uint32_t> both() const;
 
   mutable at::Tensor placed_;
@@ -64,6 +67,16 @@ using Spans = std::shared_ptr<const SpanList>;
 // may be empty: no dropout.
 Spans attention_spans(const Sequences& queries, const Sequences& keys, const std::vector<int32_t>& keys_of,
                       const std::vector<uint32_t>& records);
+
+// Where only some rows of causal spans are wanted: of every span, the rows from the first that is wanted to the last.
+struct WantedRows {
+  // Both in ascending order; every wanted row belongs to a span.
+  WantedRows(const SpanList& all, const std::vector<int32_t>& wanted);
+
+  std::vector<int32_t> rows;
+  std::vector<AttentionSpan> spans;  // `rows` are their queries
+  std::vector<int32_t> chosen;       // those of `rows` that are wanted
+};
 
 constexpr int32_t kIgnoredLabel = -100;
 

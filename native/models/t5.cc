@@ -1,5 +1,6 @@
 #include "models/t5.h"
 
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/mul.h>
 
 #include <cmath>
@@ -125,7 +126,8 @@ void T5::place_inputs(const std::vector<int32_t>& ids, const Sequences& sequence
   into.bias = encoder_.bias(sequences.longest);
 }
 
-at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const {
+at::Tensor T5::states(const Batch& batch, const std::vector<int32_t>* rows, const AccumulateOptions& options,
+                      Upload& upload) const {
   // No labels, no rows.
   if (batch.labels.empty()) return embedding_.narrow(0, 0, 0).to(at::kFloat);
   Sequences inputs(batch.input_lengths), targets(batch.label_lengths);
@@ -153,8 +155,11 @@ at::Tensor T5::states(const Batch& batch, const AccumulateOptions& options, Uplo
   written.bias = decoder_.bias(targets.longest);
   written.self->join(upload);
   written.cross->join(upload);
+  at::Tensor chosen;
+  if (rows) upload.add(*rows, chosen);
   upload.send();
-  return decoder_.decode(written, encoder_.encode(read, embedding_, pass), {}, embedding_, pass);
+  at::Tensor states = decoder_.decode(written, encoder_.encode(read, embedding_, pass), {}, embedding_, pass);
+  return rows ? at::index_select(states, 0, chosen) : states;
 }
 
 at::Tensor T5::head(const at::Tensor& states) const {

@@ -15,7 +15,8 @@ class T5 : public LanguageModel {
  protected:
   void check(const Batch& batch) const override;
   Targets targets_of(const Batch& batch) const override;
-  at::Tensor states(const Batch& batch, const AccumulateOptions& options, Upload& upload) const override;
+  at::Tensor states(const Batch& batch, const std::vector<int32_t>* rows, const AccumulateOptions& options,
+                    Upload& upload) const override;
   at::Tensor head(const at::Tensor& states) const override;
   NextLogits next_logits(const GenerateOptions& options, const GenerationRoom& room) const override;
   Predictions option_states(const Sequences& prompts, const Sequences& targets,

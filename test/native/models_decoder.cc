@@ -100,6 +100,41 @@ TEST("decoder training: a record's first label is never predicted, and loss() eq
   CHECK_THROWS(model->accumulate(batch, {}), std::invalid_argument, "parallel");
 }
 
+TEST(
+    "decoder: where few labels are given, the last layer computes what they need, and the losses are those of all "
+    "logits") {
+  for (const DecoderConfig& config : {small_decoder(), biased_decoder()}) {
+    std::unique_ptr<Model> model = small_decoder_model(config, decoder_lora());
+    Batch batch = decoder_batch();
+    // Labels with a gap between them, none at all, and the last alone.
+    std::fill(batch.labels.begin(), batch.labels.end(), kIgnoredLabel);
+    const std::vector<float> logits = values(model->logits(batch));
+    std::vector<double> expected(batch.input_lengths.size(), 0.0);
+    size_t start = 0;
+    for (size_t record = 0; record < batch.input_lengths.size(); start += batch.input_lengths[record++]) {
+      const int32_t length = batch.input_lengths[record];
+      std::vector<int32_t> labelled;
+      if (record % 3 == 0 && length > 3) labelled = {1, length - 2};
+      if (record % 3 == 2 && length > 1) labelled = {length - 1};
+      for (int32_t i : labelled) {
+        batch.labels[start + i] = (5 * i + 1) % kDecoderVocabulary;
+        const float* row = &logits[(start + i - 1) * kDecoderVocabulary];
+        double total = 0;
+        for (int32_t v = 0; v < kDecoderVocabulary; ++v) total += std::exp(double{row[v]});
+        expected[record] += std::log(total) - row[batch.labels[start + i]];
+      }
+    }
+    const std::vector<double> losses = model->loss(batch, {});
+    double sum = 0;
+    for (size_t i = 0; i < losses.size(); ++i) {
+      CHECK_NEAR(losses[i], expected[i], 1e-5 * expected[i]);
+      sum += expected[i];
+    }
+    CHECK(sum > 1);
+    CHECK_NEAR(model->accumulate(batch, {}).loss_sum, sum, 1e-5 * sum);
+  }
+}
+
 TEST("decoder inference: generation behind kept prompts equals computing everything anew") {
   constexpr int64_t kTokens = 38;
   DecoderConfig scaled = small_decoder();

@@ -9,6 +9,7 @@
 #include "models/dropout.h"
 #include "models/loss.h"
 #include "models/norm.h"
+#include "models/packed.h"
 #include "models/relative_bias.h"
 #include "models_small_t5.h"
 
@@ -101,4 +102,24 @@ TEST("models: an abort flag set between forward and backward stops the backward 
   at::Tensor y = add_dropped(x, x, {}, abort);
   abort->store(true);
   CHECK_THROWS(torch::autograd::backward({y}, {at::ones({2, 3})}), Aborted, "stopped");
+}
+
+TEST("models: of spans, the rows from the first that is wanted to the last, where they stand") {
+  const SpanList all({{0, 5, 0, 5, 7}, {5, 3, 5, 3, 8}, {8, 4, 0, 0, 0, 20, 4}, {12, 1, 3, 2, 0, 30, 6}});
+  const WantedRows wanted(all, {1, 3, 9, 10, 12});
+  CHECK((wanted.rows == std::vector<int32_t>{1, 2, 3, 9, 10, 12}));
+  CHECK((wanted.chosen == std::vector<int32_t>{0, 2, 3, 4, 5}));
+  CHECK_EQUAL(wanted.spans.size(), 3u);
+  const auto check = [&](size_t i, int64_t start, int64_t queries, int64_t keys, int64_t prefix) {
+    const AttentionSpan& span = wanted.spans[i];
+    CHECK_EQUAL(span.query_start, start);
+    CHECK_EQUAL(span.query_length, queries);
+    CHECK_EQUAL(span.key_length, keys);
+    CHECK_EQUAL(span.prefix_length, prefix);
+  };
+  // Of five queries the second to the fourth, which do not see the fifth key.
+  check(0, 0, 3, 4, 0);
+  CHECK_EQUAL(wanted.spans[0].record, 7u);
+  check(1, 3, 2, 0, 3);
+  check(2, 5, 1, 2, 6);
 }
