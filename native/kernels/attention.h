@@ -41,7 +41,7 @@ struct AttentionShape {
   // fp32), but for a span's only query. For models whose other products are bf16.
   bool narrow = false;
   // Rows of one head (heads == 1) that are queries of so many heads that share keys: row i of a span is the query
-  // i / row_heads in the head i % row_heads, which is what dropout goes by. Neither causal nor with a bias.
+  // i / row_heads in the head i % row_heads, which is what dropout goes by. Not causal, no window, no bias.
   int64_t row_heads = 1;
 
   RKIF_HOST_DEVICE int64_t group() const { return key_heads == 0 ? 1 : heads / key_heads; }

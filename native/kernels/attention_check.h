@@ -22,9 +22,11 @@ inline void check_attention(const AttentionShape& shape, const std::vector<Atten
     throw std::invalid_argument("attention: " + std::to_string(shape.heads) + " heads cannot share " +
                                 std::to_string(shape.key_heads) + " heads of keys in groups of one size");
   }
-  if (shape.row_heads != 1 && (shape.row_heads < 1 || shape.heads != 1 || shape.causal || bias.table != nullptr)) {
+  if (shape.row_heads != 1 &&
+      (shape.row_heads < 1 || shape.heads != 1 || shape.causal || shape.window != 0 || bias.table != nullptr)) {
     throw std::invalid_argument("attention: rows of " + std::to_string(shape.row_heads) + " heads in " +
-                                std::to_string(shape.heads) + ", expected one, neither causal nor with a bias");
+                                std::to_string(shape.heads) +
+                                ", expected one, not causal, without a window and a bias");
   }
   for (size_t i = 0; i < spans.size(); i++) {
     const AttentionSpan& span = spans[i];

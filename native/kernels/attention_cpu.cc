@@ -120,11 +120,13 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
           sums = partial.data() + partial_start[index] + head * offsets(span) + part.first_position +
                  span.query_length - 1;
         }
-        (narrow ? backward_head<NarrowOperands>
-                : backward_head<WideOperands>)(part, {q + part.query, k + part.key, v + part.value, out + part.query,
-                                                      log_sum_exp + head * query_rows + span.query_start,
-                                                      grad_out + part.query, grad_q + part.query, grad_k + part.key,
-                                                      grad_v + part.value, sums});
+        // A span's only query was not rounded in the forward pass, whose logarithm is read here.
+        (narrow && span.query_length > 1
+             ? backward_head<NarrowOperands>
+             : backward_head<WideOperands>)(part,
+                                            {q + part.query, k + part.key, v + part.value, out + part.query,
+                                             log_sum_exp + head * query_rows + span.query_start, grad_out + part.query,
+                                             grad_q + part.query, grad_k + part.key, grad_v + part.value, sums});
       }
     }
   });

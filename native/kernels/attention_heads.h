@@ -255,7 +255,7 @@ void backward_head(const SpanHead& part, const BackwardPointers& at) {
   float* scores = workspace.take(block * padded_row(keys));
   float* grad = workspace.take(block * padded_row(keys));
   Operands::pack_transposed(size, keys, at.k, shape.key_stride, k_transposed, room);
-  // Absorbed keys and values (models/absorbed_keys.h) are the same states.
+  // Absorbed keys and values (models/absorbed_attention.h) are the same states.
   if (at.v == at.k && shape.value_stride == shape.key_stride) {
     v_transposed = k_transposed;
   } else {

@@ -6,6 +6,7 @@
 #include <ATen/ops/eye.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -122,12 +123,13 @@ class Hidden {
   }
   // Adds the gradient of A and, where it is wanted, of the states.
   void backward(const at::Tensor& states, const at::Tensor& gradient, float* of_states) const {
-    const at::Tensor hidden = at::empty_like(gradient), unused = at::zeros_like(same_);
+    const at::Tensor unused = at::zeros_like(same_);  // the gradient of the identity
     LowRankGradients into;
     into.x = of_states;
     into.a = layer_.a.grad().mutable_data_ptr<float>();
     into.b = unused.mutable_data_ptr<float>();
-    path_.backward(states.const_data_ptr<float>(), hidden.const_data_ptr<float>(), gradient, into);
+    const float* of_unused = gradient.const_data_ptr<float>();
+    path_.backward(states.const_data_ptr<float>(), of_unused, gradient, into);
   }
 
  private:
@@ -222,8 +224,8 @@ at::Tensor attend_absorbed(const at::Tensor& q, const at::Tensor& states, const 
                            const AbsorbedLayer& values, const AttentionPlace& place) {
   TORCH_CHECK(can_be_absorbed(keys.layer) && can_be_absorbed(values.layer),
               "absorbed attention: layers that cannot be absorbed");
-  TORCH_CHECK(!place.causal && !place.prefix_keys.defined() && place.key_heads == 0,
-              "absorbed attention: a place that is causal, has a prefix or shares keys");
+  TORCH_CHECK(!place.causal && place.window == 0 && !place.prefix_keys.defined() && place.key_heads == 0,
+              "absorbed attention: a place that is causal, has a window or a prefix, or shares keys");
   const at::Tensor x = states.contiguous();
   const int64_t width = x.size(1), row = width + rank_of(keys.layer) + rank_of(values.layer);
   const HeadMatrices of_keys{&keys.layer, place.heads, row, width};
@@ -236,14 +238,25 @@ at::Tensor attend_absorbed(const at::Tensor& q, const at::Tensor& states, const 
   return second_b || tracks(mixed) ? Gathered::apply(mixed, second_b, of_values) : of_values.gathered(mixed);
 }
 
-bool absorbing_pays(const AbsorbedWork& work, int64_t head_size, int64_t width, const at::Tensor& like) {
-  // See AbsorbedKeys::pays().
-  if (!reads_host_memory(like.device()) || work.sequences < at::get_num_threads()) return false;
-  if (work.states < std::max<int64_t>(512, width)) return false;
-  // By sequence, in units of heads * width multiply-adds, forward and backward: keys and values take 4 * states *
-  // head_size; queries and mixtures 4 * queries * head_size, and attention 7 * queries * states, at half of the pace.
-  const int64_t states = work.states / work.sequences, queries = work.queries / work.sequences;
-  return queries * (4 * head_size + 14 * states) <= 3 * states * head_size;
+bool absorbing_pays(const Sequences& queries, const Sequences& states, int64_t head_size, int64_t width,
+                    const at::Tensor& like) {
+  if (!reads_host_memory(like.device()) || states.tokens < std::max<int64_t>(512, width)) return false;
+  int64_t pairs = 0, most = 0, attending = 0;
+  for (int64_t i = 0; i < queries.count(); ++i) {
+    const int64_t of_sequence = queries.lengths[i] * states.lengths[i];
+    pairs += of_sequence;
+    most = std::max(most, of_sequence);
+    attending += of_sequence > 0;
+  }
+  // All heads of a sequence are one thread's.
+  const int64_t threads = at::get_num_threads();
+  if (attending < threads) return false;
+  pairs = std::max(pairs, threads * most);
+  // Kept are two rows of heads * width for a query instead of two of heads * head_size for a state.
+  if (2 * queries.tokens * width > 3 * states.tokens * head_size) return false;
+  // In units of heads * width multiply-adds, forward and backward: keys and values take 4 * states * head_size; queries
+  // and mixtures 4 * queries * head_size, and attention 7 for every pair, at half of the pace. A third more pays.
+  return 4 * queries.tokens * head_size + 14 * pairs <= 3 * states.tokens * head_size;
 }
 
 }  // namespace rkif

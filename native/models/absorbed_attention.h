@@ -4,10 +4,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
-
 #include "models/attention.h"
 #include "models/linear.h"
+#include "models/packed.h"
 
 namespace rkif {
 
@@ -20,17 +19,14 @@ struct AbsorbedLayer {
 // beside its own, whose outputs nobody adds up.
 bool can_be_absorbed(const Linear& layer);
 
-// Whether it takes less time, forward and backward, for `queries` rows altogether that attend to `states` rows of
-// `width`, those of each of `sequences` to its own.
-struct AbsorbedWork {
-  int64_t sequences;
-  int64_t states;
-  int64_t queries;
-};
-bool absorbing_pays(const AbsorbedWork& work, int64_t head_size, int64_t width, const at::Tensor& like);
+// Whether it takes less time, forward and backward, and not much more memory, where every sequence of `queries` attends
+// to the one of `states`, rows of `width`, beside it.
+bool absorbing_pays(const Sequences& queries, const Sequences& states, int64_t head_size, int64_t width,
+                    const at::Tensor& like);
 
 // attend(q, linear(states, keys), linear(states, values), {}, place) up to rounding, dropout's masks being the same.
-// For places that are not causal, without prefixes. q: [query rows, heads * head size], states: [key rows, width].
+// For places that are not causal, without windows or prefixes. q: [query rows, heads * head size], states: [key rows,
+// width].
 at::Tensor attend_absorbed(const at::Tensor& q, const at::Tensor& states, const AbsorbedLayer& keys,
                            const AbsorbedLayer& values, const AttentionPlace& place);
 

@@ -24,10 +24,10 @@ class Decoder : public LanguageModel {
 
  private:
   void load(const Weights& weights);
-  // Leaves the last layer with what these rows need. `positions` of all rows, and the longest text, as the input's
-  // places were made of.
+  // Asks for the states of these rows, and leaves the last layer with what they need where that is less, but with
+  // everything where `whole`. `positions` of all rows, and the longest text, as the input's places were made of.
   void want(const std::vector<int32_t>& rows, const std::vector<int32_t>& positions, int64_t longest, Upload& upload,
-            DecoderInput& input) const;
+            DecoderInput& input, bool whole = false) const;
 
   const DecoderConfig config_;
   DecoderStack stack_;

@@ -112,6 +112,7 @@ at::Tensor DecoderStack::layer_of(const at::Tensor& x, const DecoderInput& input
                                   size_t layer) const {
   const Block& weights = blocks_[layer];
   const LastRows* last = layer + 1 == blocks_.size() ? input.last.get() : nullptr;
+  if (last && !last->rows.defined()) last = nullptr;
   at::Tensor mixed = attention(rms_norm(x, weights.input_norm, config_.norm_epsilon), input, last, pass, layer);
   at::Tensor middle = add_dropped(last ? at::index_select(x, 0, last->rows) : x, mixed, {}, pass.abort);
   at::Tensor out = feed_forward(rms_norm(middle, weights.feed_forward_norm, config_.norm_epsilon),

@@ -34,8 +34,8 @@ struct DecoderRows {
 // Where the states of some rows alone are wanted: what the last layer computes behind its keys and values.
 struct LastRows {
   DecoderRows attending;
-  at::Tensor rows;    // `attending`, among all
-  at::Tensor chosen;  // those that are wanted, among `attending`; undefined: all
+  at::Tensor rows;    // `attending`, among all; undefined: all of them attend
+  at::Tensor chosen;  // those that are wanted, among them; undefined: all
 };
 
 struct DecoderInput {

@@ -1,4 +1,4 @@
-// The kernels of the low-rank path, as layers use them.
+// For layers with an adapter.
 #pragma once
 #include <ATen/core/Tensor.h>
 

@@ -149,9 +149,7 @@ at::Tensor T5::states(const Batch& batch, const std::vector<int32_t>* rows, cons
   upload.add(decoder_ids(batch.labels, targets), written.ids);
   written.self = attention_spans(targets, targets, {}, batch.record_keys);
   written.cross = attention_spans(targets, inputs, {}, batch.record_keys);
-  written.absorbs_in_training = absorbing_pays(
-      {targets.count(), static_cast<int64_t>(batch.input_ids.size()), static_cast<int64_t>(batch.labels.size())},
-      config_.d_kv, config_.d_model, embedding_);
+  written.absorbs_in_training = absorbing_pays(targets, inputs, config_.d_kv, config_.d_model, embedding_);
   written.bias = decoder_.bias(targets.longest);
   written.self->join(upload);
   written.cross->join(upload);

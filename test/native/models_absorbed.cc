@@ -1,4 +1,5 @@
 // Attention to states whose keys and values are absorbed, against attention to the keys and values themselves.
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
@@ -18,12 +19,23 @@ namespace {
 
 constexpr double kDeviation = 0.3;
 
+// What pays depends on the number of threads.
+class TwoThreads {
+ public:
+  TwoThreads() { at::set_num_threads(2); }
+  TwoThreads(const TwoThreads&) = delete;
+  ~TwoThreads() { at::set_num_threads(before_); }
+
+ private:
+  const int before_ = at::get_num_threads();
+};
+
 // A layer with an adapter and frozen ones.
-Linear layer(int64_t out, int64_t in, uint64_t seed) {
+Linear layer(int64_t out, int64_t in, uint64_t seed, int64_t rank = 4) {
   Linear made;
   made.weight = random_matrix(out, in, seed, kDeviation);
-  made.a = random_matrix(4, in, seed + 1, kDeviation);
-  made.b = random_matrix(out, 4, seed + 2, kDeviation);
+  made.a = random_matrix(rank, in, seed + 1, kDeviation);
+  made.b = random_matrix(out, rank, seed + 2, kDeviation);
   made.frozen_a = random_matrix(8, in, seed + 3, kDeviation);
   made.frozen_b = random_matrix(out, 8, seed + 4, kDeviation);
   made.scale = 0.7f;
@@ -84,8 +96,8 @@ TEST("absorbed keys: a merged adapter counts once") {
 namespace {
 
 // A frozen layer with an adapter that trains.
-Linear trained_layer(int64_t out, int64_t in, uint64_t seed, at::ScalarType type) {
-  Linear made = layer(out, in, seed);
+Linear trained_layer(int64_t out, int64_t in, uint64_t seed, at::ScalarType type, int64_t rank = 4) {
+  Linear made = layer(out, in, seed, rank);
   made.weight = made.weight.to(type);
   made.frozen_a = made.frozen_b = at::Tensor();
   for (at::Tensor* factor : {&made.a, &made.b}) {
@@ -95,7 +107,8 @@ Linear trained_layer(int64_t out, int64_t in, uint64_t seed, at::ScalarType type
   return made;
 }
 
-void check_absorbed_gradients(const Linear& keys, const Linear& values, double rate, double tolerance) {
+void check_absorbed_gradients(const Linear& keys, const Linear& values, double rate, double tolerance,
+                              bool inputs_train = true) {
   constexpr int64_t kHeads = 3, kSize = 6, kWidth = 24, kStates = 40, kQueries = 9;
   const Sequences of_states({25, 15}), of_queries({5, 4});
   const std::vector<uint32_t> records = {7, 3};
@@ -114,8 +127,8 @@ void check_absorbed_gradients(const Linear& keys, const Linear& values, double r
   const auto pass = [&](bool absorbed) {
     at::Tensor states = random_matrix(kStates, kWidth, 1, kDeviation),
                q = random_matrix(kQueries, kHeads * kSize, 2, kDeviation);
-    states.set_requires_grad(true);
-    q.set_requires_grad(true);
+    states.set_requires_grad(inputs_train);
+    q.set_requires_grad(inputs_train);
     for (const Linear* one : {&keys, &values}) {
       if (!one->adapted()) continue;
       one->a.mutable_grad().zero_();
@@ -125,7 +138,8 @@ void check_absorbed_gradients(const Linear& keys, const Linear& values, double r
         absorbed ? attend_absorbed(q, states, {keys, of_keys}, {values, of_values}, place)
                  : attend(q, linear(states, keys, of_keys), linear(states, values, of_values), {}, place);
     mixed.backward(random_matrix(kQueries, kHeads * kSize, 3));
-    Found found{mixed, {q.grad().clone(), states.grad().clone()}};
+    Found found{mixed, {}};
+    if (inputs_train) found.gradients = {q.grad().clone(), states.grad().clone()};
     for (const Linear* one : {&keys, &values}) {
       if (!one->adapted()) continue;
       found.gradients.push_back(one->a.grad().clone());
@@ -154,7 +168,12 @@ TEST("absorbed attention: values and gradients of keys and values that are made,
     const auto trained = [](uint64_t seed) { return trained_layer(18, 24, seed, at::kFloat); };
     Linear plain = layer(18, 24, 30);
     plain.a = plain.b = plain.frozen_a = plain.frozen_b = at::Tensor();
+    const Linear thicker = trained_layer(18, 24, 40, at::kFloat, 5);
     check_absorbed_gradients(trained(10), trained(20), rate, 1e-5);
+    check_absorbed_gradients(trained(10), thicker, rate, 1e-5);
+    check_absorbed_gradients(thicker, trained(20), rate, 1e-5, false);
+    check_absorbed_gradients(plain, trained(20), rate, 1e-5, false);
+    check_absorbed_gradients(trained(10), plain, rate, 1e-5, false);
     check_absorbed_gradients(plain, trained(20), rate, 1e-5);
     check_absorbed_gradients(trained(10), plain, rate, 1e-5);
     check_absorbed_gradients(plain, plain, rate, 1e-5);
@@ -180,6 +199,7 @@ TEST("absorbed attention: layers that cannot be absorbed are known") {
 TEST("absorbed attention: the gradient of a batch is that of its records, one by one") {
   // Absorbing is for the CPU's own kernels.
   if (!reads_host_memory(at::kCPU)) return;
+  const TwoThreads two;
   T5Config config = small_config();
   config.d_kv = 64;
   std::unique_ptr<Model> model = small_model(config, lora_options(0.1, {"q", "k", "v", "wo"}));
@@ -193,9 +213,7 @@ TEST("absorbed attention: the gradient of a batch is that of its records, one by
     batch.record_keys.push_back(100 + 3 * i);
   }
   const auto pays = [&](const Batch& of) {
-    return absorbing_pays({static_cast<int64_t>(of.input_lengths.size()), static_cast<int64_t>(of.input_ids.size()),
-                           static_cast<int64_t>(of.labels.size())},
-                          64, 24, model->parameters());
+    return absorbing_pays(Sequences(of.label_lengths), Sequences(of.input_lengths), 64, 24, model->parameters());
   };
   AccumulateOptions accumulate;
   accumulate.dropout = true;
@@ -213,8 +231,28 @@ TEST("absorbed attention: the gradient of a batch is that of its records, one by
   CHECK(relative_difference(found, rkif::test::values(model->gradients())) < 3e-5);
 }
 
+TEST("absorbed attention: pays by what every record takes, and where threads and memory allow") {
+  if (!reads_host_memory(at::kCPU)) return;
+  const TwoThreads two;
+  const at::Tensor here = at::empty({1});
+  const auto pays = [&](const std::vector<int32_t>& queries, const std::vector<int32_t>& states, int64_t width) {
+    return absorbing_pays(Sequences(queries), Sequences(states), 64, width, here);
+  };
+  const std::vector<int32_t> eight(8, 120);
+  CHECK(pays(std::vector<int32_t>(8, 8), eight, 512));
+  CHECK(!pays(std::vector<int32_t>(8, 14), eight, 512));
+  // Few on average, but what there is belongs to one long record.
+  CHECK(!pays({60, 1, 1, 1, 1, 1, 1, 1}, {512, 20, 20, 20, 20, 20, 20, 20}, 512));
+  // One record has labels.
+  CHECK(!pays({8, 0, 0, 0, 0, 0, 0, 0}, eight, 512));
+  // Keys and values are smaller.
+  CHECK(!pays(std::vector<int32_t>(32, 9), std::vector<int32_t>(32, 40), 1024));
+  CHECK(!pays({1, 1}, {100, 100}, 512));
+}
+
 TEST("absorbed keys: many prompts get the answers and scores that each gets alone") {
   if (!reads_host_memory(at::kCPU)) return;
+  const TwoThreads two;
   T5Config config = small_config();
   config.d_kv = 64;
   std::unique_ptr<Model> model = small_model(config, lora_options());

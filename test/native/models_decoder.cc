@@ -1,6 +1,7 @@
 // Decoders: packing, gradients, generation, scoring, on a small random model that has every option somewhere.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -132,6 +133,19 @@ TEST(
     }
     CHECK(sum > 1);
     CHECK_NEAR(model->accumulate(batch, {}).loss_sum, sum, 1e-5 * sum);
+    // Who wants the outputs' sums has all rows computed.
+    std::vector<std::vector<float>> gradients;
+    for (bool whole : {false, true}) {
+      AccumulateOptions options;
+      options.dropout = true;
+      int64_t rows = 0;
+      for (const TensorLayout& tensor : model->layout()) rows += tensor.shape[0];
+      if (whole) options.output_sums = at::zeros({rows}, at::kFloat);
+      model->gradients().zero_();
+      model->accumulate(batch, options);
+      gradients.push_back(values(model->gradients().clone()));
+    }
+    CHECK(relative_difference(gradients[0], gradients[1]) < 1e-5);
   }
 }
 
