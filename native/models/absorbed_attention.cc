@@ -30,13 +30,13 @@ at::Tensor by_head(const at::Tensor& x, int64_t heads) { return x.view({x.size(0
 // A layer's matrices by head, between what its heads are made of and rows of [x, h of keys, h of values], in which its
 // own h begins at `column`.
 struct HeadMatrices {
-  const Linear* layer;  // outlives the graph, as in linear.cc
+  const Linear* layer;
   int64_t heads;
   int64_t row;  // elements of [x, h of keys, h of values]
   int64_t column;
 
   at::Tensor weight() const { return layer->weight.view({heads, -1, layer->weight.size(1)}); }
-  at::Tensor b() const { return layer->b.view({heads, -1, layer->b.size(1)}); }
+  at::Tensor b() const { return layer->b.detach().view({heads, -1, layer->b.size(1)}); }
   int64_t width() const { return layer->weight.size(1); }
 
   // [rows, heads * head size] -> [rows, heads * row]: times W and scale * B.
@@ -47,7 +47,7 @@ struct HeadMatrices {
     into.narrow(2, 0, width()).copy_(at::bmm(parts.to(layer->type()), weight()));
     if (row == width()) return spread;
     into.narrow(2, width(), row - width()).zero_();
-    if (rank_of(*layer) > 0) own(spread).copy_(at::bmm(parts, b().detach()).mul_(layer->scale));
+    if (rank_of(*layer) > 0) own(spread).copy_(at::bmm(parts, b()).mul_(layer->scale));
     return spread;
   }
   // [rows, heads * row] -> [rows, heads * head size]: times the transposed.
@@ -56,7 +56,7 @@ struct HeadMatrices {
     at::Tensor gathered = at::empty({spread.size(0), layer->weight.size(0)}, spread.options());
     const at::Tensor into = by_head(gathered, heads);
     into.copy_(at::bmm(from.narrow(2, 0, width()).to(layer->type()), weight().transpose(1, 2)));
-    if (rank_of(*layer) > 0) into.add_(at::bmm(own(spread), b().detach().transpose(1, 2)), layer->scale);
+    if (rank_of(*layer) > 0) into.add_(at::bmm(own(spread), b().transpose(1, 2)), layer->scale);
     return gathered;
   }
   // Adds the gradient of B, where x became `spread`, or the other way round; one of the two is a gradient. `of_own`:
@@ -69,44 +69,39 @@ struct HeadMatrices {
   at::Tensor own(const at::Tensor& spread) const { return by_head(spread, heads).narrow(2, column, rank_of(*layer)); }
 };
 
-struct SpreadKept {
+struct HeadsKept {
   HeadMatrices matrices;
-  at::Tensor x;  // only for the gradient of B
+  bool spreads;
+  at::Tensor of_b;  // what the gradient of B needs of the input; undefined: not wanted
 };
 
-struct Spread : torch::autograd::Function<Spread> {
+// spread(), or gathered(): each is the other's gradient.
+struct HeadsFunction : torch::autograd::Function<HeadsFunction> {
   // The leaf, here and below, puts the output on the graph where the input is not.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& b,
-                            const HeadMatrices& matrices) {
-    keep(context, SpreadKept{matrices, b ? values_of(x) : at::Tensor()});
-    return matrices.spread(x);
+                            const HeadMatrices& matrices, bool spreads) {
+    at::Tensor of_b;
+    if (b) of_b = spreads ? values_of(x) : matrices.own(values_of(x)).contiguous();
+    keep(context, HeadsKept{matrices, spreads, of_b});
+    return spreads ? matrices.spread(x) : matrices.gathered(x);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const SpreadKept kept = take<SpreadKept>(context);
+    const auto [matrices, spreads, of_b] = take<HeadsKept>(context);
     const at::Tensor given = gradients[0].contiguous();
-    if (kept.x.defined()) kept.matrices.add_gradient(kept.x, kept.matrices.own(given));
-    return {context->needs_input_grad(0) ? kept.matrices.gathered(given) : at::Tensor(), {}, {}};
+    if (of_b.defined()) {
+      matrices.add_gradient(spreads ? of_b : given, spreads ? matrices.own(given) : of_b);
+    }
+    at::Tensor of_x;
+    if (context->needs_input_grad(0)) of_x = spreads ? matrices.gathered(given) : matrices.spread(given);
+    return {of_x, {}, {}, {}};
   }
 };
 
-struct GatheredKept {
-  HeadMatrices matrices;
-  at::Tensor own;  // only for the gradient of B
-};
-
-struct Gathered : torch::autograd::Function<Gathered> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& b,
-                            const HeadMatrices& matrices) {
-    keep(context, GatheredKept{matrices, b ? matrices.own(values_of(x)).contiguous() : at::Tensor()});
-    return matrices.gathered(x);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const GatheredKept kept = take<GatheredKept>(context);
-    const at::Tensor given = gradients[0].contiguous();
-    if (kept.own.defined()) kept.matrices.add_gradient(given, kept.own);
-    return {context->needs_input_grad(0) ? kept.matrices.spread(given) : at::Tensor(), {}, {}};
-  }
-};
+at::Tensor by_matrices(const at::Tensor& x, const HeadMatrices& matrices, bool spreads) {
+  const std::optional<at::Tensor> b = leaf(*matrices.layer, matrices.layer->b);
+  if (b || tracks(x)) return HeadsFunction::apply(x, b, matrices, spreads);
+  return spreads ? matrices.spread(x) : matrices.gathered(x);
+}
 
 // h = A dropout(x) of a layer, by the kernels of the low-rank path with a B that is the identity.
 class Hidden {
@@ -138,27 +133,22 @@ class Hidden {
   const LowRankPath path_;
 };
 
-struct ExtendedLayer {
-  const Linear* layer;
-  Dropout place;
-};
-
 struct ExtendedKept {
   at::Tensor states;
-  std::vector<ExtendedLayer> layers;
+  std::vector<AbsorbedLayer> layers;
 };
 
 // The states with the h of the layers beside them.
-at::Tensor extended_values(const at::Tensor& states, const std::vector<ExtendedLayer>& layers) {
+at::Tensor extended_values(const at::Tensor& states, const std::vector<AbsorbedLayer>& layers) {
   const int64_t width = states.size(1);
   int64_t row = width;
-  for (const ExtendedLayer& of : layers) row += rank_of(*of.layer);
+  for (const AbsorbedLayer& of : layers) row += rank_of(*of.layer);
   at::Tensor extended = at::empty({states.size(0), row}, states.options());
   extended.narrow(1, 0, width).copy_(states);
   int64_t column = width;
-  for (const ExtendedLayer& of : layers) {
+  for (const AbsorbedLayer& of : layers) {
     const int64_t rank = rank_of(*of.layer);
-    extended.narrow(1, column, rank).copy_(Hidden(*of.layer, of.place, states).of(states));
+    extended.narrow(1, column, rank).copy_(Hidden(*of.layer, of.adapter_dropout, states).of(states));
     column += rank;
   }
   return extended;
@@ -166,7 +156,7 @@ at::Tensor extended_values(const at::Tensor& states, const std::vector<ExtendedL
 
 struct Extended : torch::autograd::Function<Extended> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& states, const std::optional<at::Tensor>& a,
-                            const std::optional<at::Tensor>& second_a, const std::vector<ExtendedLayer>& layers) {
+                            const std::optional<at::Tensor>& second_a, const std::vector<AbsorbedLayer>& layers) {
     keep(context, ExtendedKept{values_of(states), layers});
     return extended_values(states, layers);
   }
@@ -177,9 +167,9 @@ struct Extended : torch::autograd::Function<Extended> {
     at::Tensor of_states;
     if (context->needs_input_grad(0)) of_states = given.narrow(1, 0, width).contiguous();
     int64_t column = width;
-    for (const ExtendedLayer& of : kept.layers) {
+    for (const AbsorbedLayer& of : kept.layers) {
       const int64_t rank = rank_of(*of.layer);
-      Hidden(*of.layer, of.place, kept.states)
+      Hidden(*of.layer, of.adapter_dropout, kept.states)
           .backward(kept.states, given.narrow(1, column, rank).contiguous(),
                     of_states.defined() ? of_states.mutable_data_ptr<float>() : nullptr);
       column += rank;
@@ -189,12 +179,12 @@ struct Extended : torch::autograd::Function<Extended> {
 };
 
 at::Tensor extended(const at::Tensor& states, const AbsorbedLayer& keys, const AbsorbedLayer& values) {
-  std::vector<ExtendedLayer> layers;
-  for (const AbsorbedLayer* of : {&keys, &values}) {
-    if (rank_of(of->layer) > 0) layers.push_back({&of->layer, of->adapter_dropout});
+  std::vector<AbsorbedLayer> layers;
+  for (const AbsorbedLayer& of : {keys, values}) {
+    if (rank_of(*of.layer) > 0) layers.push_back(of);
   }
   if (layers.empty()) return states;
-  const std::optional<at::Tensor> a = leaf(keys.layer, keys.layer.a), second_a = leaf(values.layer, values.layer.a);
+  const std::optional<at::Tensor> a = leaf(*keys.layer, keys.layer->a), second_a = leaf(*values.layer, values.layer->a);
   if (!a && !second_a && !tracks(states)) return extended_values(states, layers);
   return Extended::apply(states, a, second_a, layers);
 }
@@ -222,20 +212,18 @@ bool can_be_absorbed(const Linear& layer) {
 
 at::Tensor attend_absorbed(const at::Tensor& q, const at::Tensor& states, const AbsorbedLayer& keys,
                            const AbsorbedLayer& values, const AttentionPlace& place) {
-  TORCH_CHECK(can_be_absorbed(keys.layer) && can_be_absorbed(values.layer),
+  TORCH_CHECK(can_be_absorbed(*keys.layer) && can_be_absorbed(*values.layer),
               "absorbed attention: layers that cannot be absorbed");
   TORCH_CHECK(!place.causal && place.window == 0 && !place.prefix_keys.defined() && place.key_heads == 0,
               "absorbed attention: a place that is causal, has a window or a prefix, or shares keys");
   const at::Tensor x = states.contiguous();
-  const int64_t width = x.size(1), row = width + rank_of(keys.layer) + rank_of(values.layer);
-  const HeadMatrices of_keys{&keys.layer, place.heads, row, width};
-  const HeadMatrices of_values{&values.layer, place.heads, row, width + rank_of(keys.layer)};
+  const int64_t width = x.size(1), rank_of_keys = rank_of(*keys.layer);
+  const int64_t row = width + rank_of_keys + rank_of(*values.layer);
   const at::Tensor attended = extended(x, keys, values);
-  const std::optional<at::Tensor> b = leaf(keys.layer, keys.layer.b), second_b = leaf(values.layer, values.layer.b);
-  const at::Tensor wide = b || tracks(q) ? Spread::apply(q, b, of_keys) : of_keys.spread(q);
+  const at::Tensor wide = by_matrices(q, {keys.layer, place.heads, row, width}, true);
   const at::Tensor mixed =
       attend(wide.view({-1, row}), attended, attended, {}, in_rows(place)).view({q.size(0), place.heads * row});
-  return second_b || tracks(mixed) ? Gathered::apply(mixed, second_b, of_values) : of_values.gathered(mixed);
+  return by_matrices(mixed, {values.layer, place.heads, row, width + rank_of_keys}, false);
 }
 
 bool absorbing_pays(const Sequences& queries, const Sequences& states, int64_t head_size, int64_t width,

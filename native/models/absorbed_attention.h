@@ -11,7 +11,7 @@
 namespace rkif {
 
 struct AbsorbedLayer {
-  const Linear& layer;
+  const Linear* layer;  // outlives the graph, as models own their layers
   Dropout adapter_dropout;
 };
 

@@ -124,8 +124,8 @@ at::Tensor T5Stack::attention(const at::Tensor& x, const T5Keys& to, const Atten
   at.causal = decoder_ && !cross;
   at::Tensor mixed;
   if (to.absorbed_in_training) {
-    mixed = attend_absorbed(q, to.keys.keys, {weights.k, adapter_place(pass, layer, kSelfK + offset, true)},
-                            {weights.v, adapter_place(pass, layer, kSelfV + offset, true)}, at);
+    mixed = attend_absorbed(q, to.keys.keys, {&weights.k, adapter_place(pass, layer, kSelfK + offset, true)},
+                            {&weights.v, adapter_place(pass, layer, kSelfV + offset, true)}, at);
   } else {
     at.prefix_keys = to.keys.keys;
     at.prefix_values = to.keys.values;

@@ -135,7 +135,7 @@ void check_absorbed_gradients(const Linear& keys, const Linear& values, double r
       one->b.mutable_grad().zero_();
     }
     const at::Tensor mixed =
-        absorbed ? attend_absorbed(q, states, {keys, of_keys}, {values, of_values}, place)
+        absorbed ? attend_absorbed(q, states, {&keys, of_keys}, {&values, of_values}, place)
                  : attend(q, linear(states, keys, of_keys), linear(states, values, of_values), {}, place);
     mixed.backward(random_matrix(kQueries, kHeads * kSize, 3));
     Found found{mixed, {}};
@@ -157,7 +157,7 @@ void check_absorbed_gradients(const Linear& keys, const Linear& values, double r
   at::NoGradGuard no_grad;
   const at::Tensor states = random_matrix(kStates, kWidth, 1, kDeviation),
                    q = random_matrix(kQueries, kHeads * kSize, 2, kDeviation);
-  const at::Tensor again = attend_absorbed(q, states, {keys, of_keys}, {values, of_values}, place);
+  const at::Tensor again = attend_absorbed(q, states, {&keys, of_keys}, {&values, of_values}, place);
   CHECK(rkif::test::values(again) == rkif::test::values(found.mixed));
 }
 

@@ -49,6 +49,13 @@ std::vector<int32_t> generate_slowly(Model& model, std::vector<int32_t> text, in
   return tokens;
 }
 
+// Of logits of one row.
+double log_probability(const float* logits, int32_t token) {
+  double total = 0;
+  for (int32_t v = 0; v < kDecoderVocabulary; ++v) total += std::exp(double{logits[v]});
+  return logits[token] - std::log(total);
+}
+
 }  // namespace
 
 TEST("decoder training: loss and gradients do not depend on how records are batched, dropout on") {
@@ -119,10 +126,7 @@ TEST(
       if (record % 3 == 2 && length > 1) labelled = {length - 1};
       for (int32_t i : labelled) {
         batch.labels[start + i] = (5 * i + 1) % kDecoderVocabulary;
-        const float* row = &logits[(start + i - 1) * kDecoderVocabulary];
-        double total = 0;
-        for (int32_t v = 0; v < kDecoderVocabulary; ++v) total += std::exp(double{row[v]});
-        expected[record] += std::log(total) - row[batch.labels[start + i]];
+        expected[record] -= log_probability(&logits[(start + i - 1) * kDecoderVocabulary], batch.labels[start + i]);
       }
     }
     const std::vector<double> losses = model->loss(batch, {});
@@ -204,10 +208,7 @@ TEST("decoder inference: option scores are sums of log softmax, prompts computed
       std::vector<float> logits = logits_of(*model, text);
       double expected = 0;
       for (size_t t = before; t < text.size(); ++t) {
-        const float* row = &logits[(t - 1) * kDecoderVocabulary];
-        double total = 0;
-        for (int32_t v = 0; v < kDecoderVocabulary; ++v) total += std::exp(double{row[v]});
-        expected += row[text[t]] - std::log(total);
+        expected += log_probability(&logits[(t - 1) * kDecoderVocabulary], text[t]);
       }
       CHECK_NEAR(scores[i], expected, 1e-5 * std::abs(expected));
     }
