@@ -7,6 +7,7 @@
 #include "kernels/attention.h"
 #include "kernels/attention_check.h"
 #include "kernels/attention_heads.h"
+#include "kernels/row_grain.h"
 
 namespace rkif {
 namespace {
@@ -104,6 +105,16 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
     partial.resize(size);
   }
 
+  // grad_out . out of every query and head. Whole rows: a head's part of them, apart from the next one's, would be
+  // waited for.
+  std::vector<float> mean_grads(query_rows * shape.heads);
+  at::parallel_for(0, query_rows, row_grain(shape.heads * shape.head_size), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      dot_heads(shape.heads, shape.head_size, grad_out + row * shape.query_stride, out + row * shape.query_stride,
+                mean_grads.data() + row * shape.heads);
+    }
+  });
+
   const bool narrow = shape.narrow && multiplies_bfloat16();
   // Heads that share keys add to the same gradients: one task, in their order.
   const int64_t group_heads = shape.group(), key_heads = shape.heads / group_heads;
@@ -124,8 +135,9 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
         (narrow && span.query_length > 1
              ? backward_head<NarrowOperands>
              : backward_head<WideOperands>)(part,
-                                            {q + part.query, k + part.key, v + part.value, out + part.query,
+                                            {q + part.query, k + part.key, v + part.value,
                                              log_sum_exp + head * query_rows + span.query_start, grad_out + part.query,
+                                             mean_grads.data() + span.query_start * shape.heads + head,
                                              grad_q + part.query, grad_k + part.key, grad_v + part.value, sums});
       }
     }

@@ -220,18 +220,11 @@ void forward_heads(const AttentionShape& shape, const AttentionSpan& span, int64
 }
 
 struct BackwardPointers {
-  const float *q, *k, *v, *out, *log_sum_exp, *grad_out;
+  const float *q, *k, *v, *log_sum_exp, *grad_out;
+  const float* mean_grad;  // of query i: [i * heads]
   float *grad_q, *grad_k, *grad_v;
   float* grad_bias;  // of offset 0; null: not wanted
 };
-
-// Asks for rows that lie apart, which the CPU does not see coming, before they are needed.
-inline void prefetch_rows(int64_t rows, int64_t size, const float* first, int64_t stride) {
-  constexpr int64_t kLine = 16;
-  for (int64_t i = 0; i < rows; i++) {
-    for (int64_t j = 0; j < size; j += kLine) __builtin_prefetch(first + i * stride + j, 0, 2);
-  }
-}
 
 template <class Operands>
 void backward_head(const SpanHead& part, const BackwardPointers& at) {
@@ -269,17 +262,15 @@ void backward_head(const SpanHead& part, const BackwardPointers& at) {
     const int64_t end = std::min(begin + kQueryBlock, queries), rows = end - begin;
     const int64_t visible = part.visible(end), padded = padded_row(visible);
     const float* grad_out = at.grad_out + begin * stride;
-    prefetch_rows(rows, size, at.out + begin * stride, stride);
     Operands::product(rows, padded, size, Operands::left(rows, size, at.q + begin * stride, stride, room),
                       packed_operand<Word>(k_transposed, size_depth), scores, padded, false);
     Operands::product(rows, padded, size, Operands::left(rows, size, grad_out, stride, room),
                       packed_operand<Word>(v_transposed, size_depth), grad, padded, false);
     for (int64_t i = 0; i < rows; i++) {
       const int64_t query = begin + i;
-      float mean_grad = dot(size, grad_out + i * stride, at.out + query * stride);
       float* grad_bias = at.grad_bias == nullptr ? nullptr : at.grad_bias - (part.first_position + query);
-      softmax_backward_row(part.row(query, padded), at.log_sum_exp[query], mean_grad, scores + i * padded,
-                           grad + i * padded, grad_bias);
+      softmax_backward_row(part.row(query, padded), at.log_sum_exp[query], at.mean_grad[query * shape.heads],
+                           scores + i * padded, grad + i * padded, grad_bias);
     }
     // Blocks begin at even queries: with a word.
     const int64_t first = Operands::depth(begin);

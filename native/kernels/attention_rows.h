@@ -32,7 +32,8 @@ float softmax_row(const ScoreRow& row, float* scores);
 void softmax_backward_row(const ScoreRow& row, float log_sum_exp, float mean_grad, float* scores, float* grad,
                           float* grad_bias);
 
-float dot(int64_t n, const float* a, const float* b);
+// dots[head] = a . b of n elements each, for heads that lie behind each other in both.
+void dot_heads(int64_t heads, int64_t n, const float* a, const float* b, float* dots);
 
 // scores[j] = query . keys[j * stride ...] for one query against many keys.
 void dot_rows(int64_t rows, int64_t n, const float* query, const float* keys, int64_t stride, float* scores);

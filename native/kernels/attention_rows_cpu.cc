@@ -95,7 +95,9 @@ RKIF_FUSED_CLONES void softmax_backward_row(const ScoreRow& given, float log_sum
   }
 }
 
-RKIF_FUSED_CLONES float dot(int64_t n, const float* a, const float* b) { return dot_inlined(n, a, b); }
+RKIF_FUSED_CLONES void dot_heads(int64_t heads, int64_t n, const float* a, const float* b, float* dots) {
+  for (int64_t head = 0; head < heads; head++) dots[head] = dot_inlined(n, a + head * n, b + head * n);
+}
 
 RKIF_FUSED_CLONES void dot_rows(int64_t rows, int64_t n, const float* query, const float* keys, int64_t stride,
                                 float* scores) {

@@ -23,7 +23,13 @@ RKIF_INLINE void tile(int64_t k, Left<typename Multiply::Word> a, Right<typename
                       int64_t c_stride, int64_t columns, bool accumulate) {
   using Vec = typename Multiply::Vec;
   constexpr int kLanes = sizeof(Vec) / sizeof(float);
-  Vec sum[kRows][kVectors] = {};
+  // Nothing below takes an address in `sum`, nor fills it as a whole: it would lie in memory then.
+  Vec sum[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; i++) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; v++) sum[i][v] = Vec{};
+  }
   for (int64_t p = 0; p < k; p++) {
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; i++) {
@@ -39,15 +45,18 @@ RKIF_INLINE void tile(int64_t k, Left<typename Multiply::Word> a, Right<typename
     for (int v = 0; v < kVectors; v++) {
       float* to = c + i * c_stride + v * kLanes;
       int64_t room = columns - v * kLanes;
+      Vec out = sum[i][v];
       if (room >= kLanes) {
-        Vec out = sum[i][v], before;
         if (accumulate) {
+          Vec before;
           load(to, before);
           out = before + out;
         }
         __builtin_memcpy(to, &out, sizeof(Vec));
       } else {
-        for (int64_t j = 0; j < room; j++) to[j] = accumulate ? to[j] + sum[i][v][j] : sum[i][v][j];
+        float lanes[kLanes];
+        __builtin_memcpy(lanes, &out, sizeof(Vec));
+        for (int64_t j = 0; j < room; j++) to[j] = accumulate ? to[j] + lanes[j] : lanes[j];
       }
     }
   }
