@@ -13,21 +13,23 @@ const baseTypes: readonly BaseType[] = ["float32", "bfloat16", "int8"];
 export function weightBytes(model: ModelFamily, baseType: BaseType): number {
   const layer = { float32: 4, bfloat16: 2, int8: 1 }[baseType];
   const embedding = baseType === "float32" ? 4 : 2;
-  return layerWeights(model) * layer + vocabularyBytes(model, embedding);
+  const { weights, hasHead, tied } = vocabularyMatrix(model);
+  return layerWeights(model) * layer + weights * ((hasHead ? 4 : 0) + (tied ? 0 : embedding));
 }
 
-function vocabularyBytes(model: ModelFamily, embedding: number): number {
+/** The matrix of the embedding, and of the head where there is one: of its own, or the same. */
+function vocabularyMatrix(model: ModelFamily): { weights: number; hasHead: boolean; tied: boolean } {
   switch (model.family) {
     case "t5": {
-      const { vocabSize, dModel, tieWordEmbeddings } = model.config;
-      return vocabSize * dModel * (tieWordEmbeddings ? 4 : embedding + 4);
+      const { vocabSize, dModel, tieWordEmbeddings: tied } = model.config;
+      return { weights: vocabSize * dModel, hasHead: true, tied };
     }
     case "decoder": {
-      const { vocabSize, hiddenSize, tieWordEmbeddings } = model.config;
-      return vocabSize * hiddenSize * (tieWordEmbeddings ? 4 : embedding + 4);
+      const { vocabSize, hiddenSize, tieWordEmbeddings: tied } = model.config;
+      return { weights: vocabSize * hiddenSize, hasHead: true, tied };
     }
     case "encoder":
-      return model.config.vocabSize * model.config.hiddenSize * embedding;
+      return { weights: model.config.vocabSize * model.config.hiddenSize, hasHead: false, tied: false };
   }
 }
 
@@ -56,7 +58,7 @@ export function checkMemory(
 }
 
 /**
- * Whether layers are kept packed: in training twice, for the forward and the backward pass. Small models' operations are too short to
+ * Whether layers are kept packed: in training twice, for the forward and the backward pass, and on a bf16 base a copy of the head in bf16. Small models' operations are too short to
  * gain by it.
  * @param room - bytes that all weights may take
  */
@@ -66,7 +68,9 @@ export function prepackFits(
 ): boolean {
   if (full || baseType === "int8" || layerWeights(model) < fewWeights) return false;
   const second = layerWeights(model) * (baseType === "float32" ? 4 : 2);
-  return weightBytes(model, baseType) + second <= room;
+  const { weights, hasHead } = vocabularyMatrix(model);
+  const head = hasHead && baseType === "bfloat16" ? weights * 2 : 0;
+  return weightBytes(model, baseType) + second + head <= room;
 }
 
 /**

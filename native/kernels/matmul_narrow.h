@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/matmul.h"
 
 namespace rkif {
@@ -23,6 +24,9 @@ void narrow_columns(int64_t m, int64_t k, const float* source, int64_t stride, P
 
 // Right operands in matmul.h's panels, of pairs_of(k) rows: B[p][j] = source[p * stride + j], j < n, ...
 void pack_narrow(int64_t k, int64_t n, const float* source, int64_t stride, Pair* packed);
+
+// ... the same of values that are bf16 already, ...
+void pack_narrow(int64_t k, int64_t n, const Bfloat16* source, int64_t stride, Pair* packed);
 
 // ... and B[p][j] = pairs[j * row + p / 2], of what narrow_rows() wrote.
 void pack_pairs_transposed(int64_t pairs_of_k, int64_t n, const Pair* pairs, int64_t row, Pair* packed);

@@ -120,6 +120,27 @@ void pack_narrow(int64_t k, int64_t n, const float* source, int64_t stride, Pair
   }
 }
 
+void pack_narrow(int64_t k, int64_t n, const Bfloat16* source, int64_t stride, Pair* packed) {
+  // Words of the first 16 columns of two rows, and of the second.
+  alignas(64) static constexpr uint16_t kFirst[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                                      8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  const __m512i first = _mm512_load_si512(kFirst);
+  const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+  const int64_t panel = pairs_of(k) * kPanelColumns;
+  for (int64_t p = 0; p < k; p += 2, packed += kPanelColumns) {
+    const Bfloat16* from = source + p * stride;
+    Pair* to = packed;
+    for (int64_t j = 0; j < n; j += kPanelColumns, to += panel) {
+      const int64_t width = std::min(kPanelColumns, n - j);
+      const __mmask32 lanes = width == 32 ? ~__mmask32{0} : (__mmask32{1} << width) - 1;
+      const __m512i low = _mm512_maskz_loadu_epi16(lanes, from + j);
+      const __m512i high = p + 1 < k ? _mm512_maskz_loadu_epi16(lanes, from + stride + j) : _mm512_setzero_si512();
+      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(low, first, high));
+      _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi16(low, second, high));
+    }
+  }
+}
+
 void matmul_narrow(int64_t m, int64_t n, int64_t pairs_of_k, Left<Pair> a, Right<Pair> b, float* c, int64_t c_stride,
                    bool accumulate) {
   matmul_tiled<MultiplyPairs, 8>(m, n, pairs_of_k, a, b, c, c_stride, accumulate);
@@ -139,6 +160,7 @@ bool multiplies_bfloat16() { return false; }
 void narrow_rows(int64_t, int64_t, const float*, int64_t, Pair*) { refuse(); }
 void narrow_columns(int64_t, int64_t, const float*, int64_t, Pair*) { refuse(); }
 void pack_narrow(int64_t, int64_t, const float*, int64_t, Pair*) { refuse(); }
+void pack_narrow(int64_t, int64_t, const Bfloat16*, int64_t, Pair*) { refuse(); }
 void matmul_narrow(int64_t, int64_t, int64_t, Left<Pair>, Right<Pair>, float*, int64_t, bool) { refuse(); }
 
 }  // namespace rkif

@@ -10,7 +10,7 @@ namespace rkif {
 
 struct StepReport {
   double loss_sum = 0;  // of the step's micro-batches so far
-  Norm gradient;        // not clipped
+  Norm gradient{};      // not clipped
   int64_t updates = 0;  // of the step's optimizer, with this one
   int64_t applied = 0;  // 1; or 0 where the loss or the gradient is not finite, and nothing was changed
 };

@@ -150,6 +150,6 @@ at::Tensor Decoder::states(const Batch& batch, const std::vector<int32_t>* rows,
   return stack_.run(input, embedding_, pass);
 }
 
-at::Tensor Decoder::head(const at::Tensor& states) const { return vocabulary_head(states, head_, options_.base_type); }
+at::Tensor Decoder::head(const at::Tensor& states) const { return vocabulary_head(states, head_, options_); }
 
 }  // namespace rkif

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
+#include "kernels/matmul_narrow.h"
 #include "kernels/vocabulary.h"
 #include "models/autograd.h"
 #include "models/profile.h"
@@ -16,14 +17,41 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
   return at::mm(x.to(weight.scalar_type()), weight, at::kFloat);
 }
 
+// The values of a bf16 tensor, as the kernels have them.
+const Bfloat16* bfloat16_values(const at::Tensor& tensor) {
+  return reinterpret_cast<const Bfloat16*>(tensor.const_data_ptr<at::BFloat16>());
+}
+
 at::Tensor logits_of(const at::Tensor& states, const at::Tensor& weight, bool narrow) {
   NamedWork work("rkif::vocabulary");
   at::Tensor in = states.contiguous();
   if (!in.device().is_cpu()) return product(in, weight.t());
-  at::Tensor logits = at::empty({in.size(0), weight.size(0)}, in.options());
-  vocabulary_logits(in.size(0), weight.size(0), weight.size(1), in.const_data_ptr<float>(),
-                    weight.const_data_ptr<float>(), narrow, logits.mutable_data_ptr<float>());
+  const int64_t rows = in.size(0), vocabulary = weight.size(0), width = weight.size(1);
+  at::Tensor logits = at::empty({rows, vocabulary}, in.options());
+  const float* x = in.const_data_ptr<float>();
+  float* out = logits.mutable_data_ptr<float>();
+  if (weight.scalar_type() == at::kBFloat16) {
+    vocabulary_logits(rows, vocabulary, width, x, bfloat16_values(weight), out);
+  } else {
+    vocabulary_logits(rows, vocabulary, width, x, weight.const_data_ptr<float>(), narrow, out);
+  }
   return logits;
+}
+
+at::Tensor gradient_of(const at::Tensor& given, const at::Tensor& weight, bool narrow) {
+  NamedWork work("rkif::vocabulary");
+  at::Tensor gradient = given.contiguous();
+  if (!gradient.device().is_cpu()) return product(gradient, weight);
+  const int64_t rows = gradient.size(0), vocabulary = weight.size(0), width = weight.size(1);
+  at::Tensor to_states = at::empty({rows, width}, gradient.options());
+  const float* g = gradient.const_data_ptr<float>();
+  float* out = to_states.mutable_data_ptr<float>();
+  if (weight.scalar_type() == at::kBFloat16) {
+    vocabulary_gradient(rows, vocabulary, width, g, bfloat16_values(weight), out);
+  } else {
+    vocabulary_gradient(rows, vocabulary, width, g, weight.const_data_ptr<float>(), narrow, out);
+  }
+  return to_states;
 }
 
 struct HeadKept {
@@ -38,28 +66,24 @@ struct HeadFunction : torch::autograd::Function<HeadFunction> {
     return logits_of(states, weight, narrow);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    NamedWork work("rkif::vocabulary");
     const auto [weight, narrow] = take<HeadKept>(context);
-    at::Tensor gradient = gradients[0].contiguous();
-    if (!gradient.device().is_cpu()) return {product(gradient, weight), at::Tensor(), at::Tensor()};
-    at::Tensor to_states = at::empty({gradient.size(0), weight.size(1)}, gradient.options());
-    vocabulary_gradient(gradient.size(0), weight.size(0), weight.size(1), gradient.const_data_ptr<float>(),
-                        weight.const_data_ptr<float>(), narrow, to_states.mutable_data_ptr<float>());
-    return {to_states, at::Tensor(), at::Tensor()};
+    return {gradient_of(gradients[0], weight, narrow), at::Tensor(), at::Tensor()};
   }
 };
 
+// Whether a step that trains reads a copy of the head in bf16. The CPU's kernels can round as they read.
+bool reads_copy(const Linear& head, const ModelOptions& options) {
+  if (!options.device.is_cpu()) return true;
+  return options.prepack && multiplies_bfloat16() && head.weight.size(1) % 2 == 0;
+}
+
 }  // namespace
 
-at::Tensor vocabulary_head(const at::Tensor& states, const Linear& head, BaseType base) {
+at::Tensor vocabulary_head(const at::Tensor& states, const Linear& head, const ModelOptions& options) {
   if (tracks(head.weight)) return linear(states, head);
-  if (tracks(states)) {
-    const bool narrow = base == BaseType::kBFloat16;
-    // The CPU's kernels round as they read, and need no copy.
-    const bool copy = narrow && !states.device().is_cpu();
-    return HeadFunction::apply(states, copy ? head.rounded() : head.weight, narrow);
-  }
-  return logits_of(states, head.weight, false);
+  if (!tracks(states)) return logits_of(states, head.weight, false);
+  const bool narrow = options.base_type == BaseType::kBFloat16;
+  return HeadFunction::apply(states, narrow && reads_copy(head, options) ? head.rounded() : head.weight, narrow);
 }
 
 }  // namespace rkif

@@ -161,9 +161,8 @@ at::Tensor T5::states(const Batch& batch, const std::vector<int32_t>* rows, cons
 }
 
 at::Tensor T5::head(const at::Tensor& states) const {
-  if (!config_.scale_decoder_outputs) return vocabulary_head(states, head_, options_.base_type);
-  return vocabulary_head(at::mul(states, 1 / std::sqrt(static_cast<double>(config_.d_model))), head_,
-                         options_.base_type);
+  if (!config_.scale_decoder_outputs) return vocabulary_head(states, head_, options_);
+  return vocabulary_head(at::mul(states, 1 / std::sqrt(static_cast<double>(config_.d_model))), head_, options_);
 }
 
 }  // namespace rkif

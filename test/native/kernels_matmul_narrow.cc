@@ -28,6 +28,12 @@ std::vector<float> turned(int64_t rows, int64_t columns, const std::vector<float
   return result;
 }
 
+std::vector<Bfloat16> stored_narrow(const std::vector<float>& x) {
+  std::vector<Bfloat16> result(x.size());
+  for (size_t i = 0; i < x.size(); i++) store(x[i], result[i]);
+  return result;
+}
+
 // What no function should leave where it writes.
 constexpr Pair kStale = 0xffffffff;
 
@@ -44,11 +50,13 @@ TEST("bf16 products: all layouts of both operands, for all kinds of shapes") {
     std::vector<Pair> by_row(m * depth, kStale), by_column(m * depth, kStale), rows_of_b(n * depth, kStale);
     narrow_rows(m, k, a.data(), k, by_row.data());
     narrow_columns(m, k, a_turned.data(), m, by_column.data());
-    std::vector<Pair> packed(packed_floats(depth, n), kStale), of_turned = packed;
+    std::vector<Pair> packed(packed_floats(depth, n), kStale), of_turned = packed, of_narrow = packed;
     pack_narrow(k, n, b.data(), n, packed.data());
     narrow_rows(n, k, b_turned.data(), k, rows_of_b.data());
     pack_pairs_transposed(depth, n, rows_of_b.data(), depth, of_turned.data());
     CHECK(packed == of_turned);
+    pack_narrow(k, n, stored_narrow(b).data(), n, of_narrow.data());
+    CHECK(packed == of_narrow);
     for (const Left<Pair>& left : {Left<Pair>{by_row.data(), depth, 1}, Left<Pair>{by_column.data(), 1, m}}) {
       std::vector<float> c(m * n, 5);
       matmul_narrow(m, n, depth, left, packed_operand<Pair>(packed.data(), depth), c.data(), n, true);

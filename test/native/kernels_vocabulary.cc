@@ -84,6 +84,21 @@ TEST("vocabulary: operands rounded to bf16 give the products of the rounded, to 
   }
 }
 
+TEST("vocabulary: a matrix in bf16 gives the same bits as one that is rounded on the way") {
+  if (!multiplies_bfloat16()) return;
+  for (const auto& [rows, vocabulary, width] : kShapes) {
+    if (width % 2 != 0) continue;
+    Problem p(rows, vocabulary, width);
+    std::vector<Bfloat16> w(p.w.size());
+    for (size_t i = 0; i < w.size(); ++i) store(p.w[i], w[i]);
+    std::vector<float> logits(rows * vocabulary, kNaN), gradient(rows * width, kNaN);
+    vocabulary_logits(rows, vocabulary, width, p.x.data(), w.data(), logits.data());
+    vocabulary_gradient(rows, vocabulary, width, p.g.data(), w.data(), gradient.data());
+    CHECK(logits == p.logits(true));
+    CHECK(gradient == p.gradient(true));
+  }
+}
+
 TEST("vocabulary: the same bits whatever the threads") {
   const int before = at::get_num_threads();
   Problem p(40, 900, 200);
