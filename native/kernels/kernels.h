@@ -17,6 +17,7 @@
 #include "kernels/pooling.h"
 #include "kernels/select.h"
 #include "kernels/step_report.h"
+#include "kernels/sum.h"
 #include "kernels/vector_ops.h"
 
 namespace rkif {
@@ -117,6 +118,9 @@ class Kernels {
 
   // --- add_rows.h
   virtual void add_rows(int64_t count, int64_t columns, const int32_t* ids, const float* rows, float* into) const = 0;
+
+  // --- sum.h
+  virtual void sum_parts(int64_t n, Stored type, const Parts<void>& parts, float* out) const = 0;
 
   // --- low_rank.h. LowRank::keys is in the device's memory.
   virtual void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const = 0;

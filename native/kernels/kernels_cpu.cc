@@ -155,6 +155,9 @@ class CpuKernels final : public Kernels {
     rkif::add_rows(count, columns, ids, rows, into);
   }
 
+  void sum_parts(int64_t n, Stored type, const Parts<void>& parts, float* out) const override {
+    in_stored_type(type, [&]<class T>(T*) { rkif::sum_parts(n, parts_of<T>(parts), out); });
+  }
   void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const override {
     rkif::low_rank_forward(rows, layer, x, y, hidden);
   }

@@ -71,12 +71,14 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   const DecoderConfig& c = config_;
   const Block& block = blocks_[layer];
   const DecoderRows &all = input.rows, &attending = last ? last->attending : all;
-  at::Tensor q = rotated_heads(
-      linear(last ? at::index_select(x, 0, last->rows) : x, block.q, adapter_place(pass, attending, layer, kQ)),
-      c.num_heads, block.query_norm, attending.places);
-  at::Tensor k = rotated_heads(linear(x, block.k, adapter_place(pass, all, layer, kK)), c.num_key_value_heads,
-                               block.key_norm, all.places);
-  KeyValues keys{k, linear(x, block.v, adapter_place(pass, all, layer, kV))};
+  const LinearUse query{&block.q, adapter_place(pass, attending, layer, kQ)};
+  std::vector<LinearUse> uses = {{&block.k, adapter_place(pass, all, layer, kK)},
+                                 {&block.v, adapter_place(pass, all, layer, kV)}};
+  if (!last) uses.push_back(query);
+  const std::vector<at::Tensor> projected = linear_group(x, uses);
+  at::Tensor q = last ? linear_group(at::index_select(x, 0, last->rows), {query})[0] : projected[2];
+  q = rotated_heads(q, c.num_heads, block.query_norm, attending.places);
+  KeyValues keys{rotated_heads(projected[0], c.num_key_value_heads, block.key_norm, all.places), projected[1]};
   KeyValues prefix = keys;
   if (input.prompts) {
     input.prompts->write(static_cast<int64_t>(layer), keys, *input.prompt_runs);
@@ -101,10 +103,10 @@ at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderRows& ro
                                       size_t layer) const {
   const Block& block = blocks_[layer];
   const bool narrow = block.gate.narrow() && block.up.narrow() && block.down.narrow();
-  auto product = [&](const Linear& weights, uint32_t site) {
-    return (narrow ? linear_as_stored : linear)(x, weights, adapter_place(pass, rows, layer, site));
-  };
-  at::Tensor inside = activate(config_.activation, product(block.gate, kGate), product(block.up, kUp), Dropout{});
+  const std::vector<at::Tensor> products =
+      linear_group(x, {{&block.gate, adapter_place(pass, rows, layer, kGate), narrow},
+                       {&block.up, adapter_place(pass, rows, layer, kUp), narrow}});
+  at::Tensor inside = activate(config_.activation, products[0], products[1], Dropout{});
   return linear_as_stored(inside, block.down, adapter_place(pass, rows, layer, kDown));
 }
 

@@ -99,15 +99,15 @@ at::Tensor EncoderStack::embedded(const at::Tensor& ids, const at::Tensor& rows,
 at::Tensor EncoderStack::attention(const at::Tensor& x, const Spans& spans, const EncoderPass& pass,
                                    size_t layer) const {
   const Block& block = blocks_[layer];
-  at::Tensor q = linear(x, block.q, adapter_place(pass, layer, kQ));
-  at::Tensor k = linear(x, block.k, adapter_place(pass, layer, kK));
-  at::Tensor v = linear(x, block.v, adapter_place(pass, layer, kV));
+  const std::vector<at::Tensor> projected = linear_group(x, {{&block.q, adapter_place(pass, layer, kQ)},
+                                                             {&block.k, adapter_place(pass, layer, kK)},
+                                                             {&block.v, adapter_place(pass, layer, kV)}});
   AttentionPlace place =
       attention_place(block.q, config_.num_heads, spans,
                       attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities)));
   place.scale =
       static_cast<float>(1 / std::sqrt(static_cast<double>(config_.hidden_size) / static_cast<double>(place.heads)));
-  return linear(attend(q, k, v, {}, place), block.o, adapter_place(pass, layer, kO));
+  return linear(attend(projected[0], projected[1], projected[2], {}, place), block.o, adapter_place(pass, layer, kO));
 }
 
 at::Tensor EncoderStack::feed_forward(const at::Tensor& x, const EncoderPass& pass, size_t layer) const {

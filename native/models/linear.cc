@@ -1,8 +1,8 @@
 #include "models/linear.h"
 
 #include <ATen/ops/abs.h>
-#include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mul.h>
@@ -16,14 +16,30 @@
 #include "models/device.h"
 #include "models/int8.h"
 #include "models/low_rank_path.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
 
+// Rows in the type of the weights that they are multiplied with: converted once, when a layer first asks for it.
+class TypedRows {
+ public:
+  explicit TypedRows(const at::Tensor& rows) : rows_(rows) {}
+  const at::Tensor& as_given() const { return rows_; }
+  const at::Tensor& as(at::ScalarType type) {
+    if (!typed_.defined() || typed_.scalar_type() != type) typed_ = rows_.to(type);
+    return typed_;
+  }
+
+ private:
+  const at::Tensor& rows_;
+  at::Tensor typed_;
+};
+
 // x W^T and y W, computed in the weight's type; int8 gives fp32.
-at::Tensor times_transposed(const at::Tensor& x, const Linear& layer) {
-  if (layer.scales.defined()) return times_transposed(x, QuantisedRows{layer.weight, layer.scales});
-  at::Tensor in = x.to(layer.type());
+at::Tensor times_transposed(TypedRows& x, const Linear& layer) {
+  if (layer.scales.defined()) return times_transposed(x.as_given(), QuantisedRows{layer.weight, layer.scales});
+  const at::Tensor& in = x.as(layer.type());
   const Prepacked* prepacked = layer.prepacked();
   return prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t());
 }
@@ -35,7 +51,7 @@ at::Tensor times(const at::Tensor& y, const Linear& layer) {
   return prepacked ? prepacked->times(in) : at::mm(in, layer.weight);
 }
 
-at::Tensor base_product(const at::Tensor& x, const Linear& layer) {
+at::Tensor base_product(TypedRows& x, const Linear& layer) {
   at::Tensor y = times_transposed(x, layer).to(at::kFloat);
   if (layer.bias.defined()) y.add_(layer.bias.detach());
   return y;
@@ -58,13 +74,17 @@ at::Tensor add_with_sums(const at::Tensor& y, const at::Tensor& x, const Linear&
   return h;
 }
 
+bool leaves_as_stored(const LinearUse& use) { return use.as_stored && use.layer->narrow(); }
+
 // `low_rank`, where it is wanted, becomes A dropout(x), which the gradient of B needs.
-at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropout& place, at::Tensor* low_rank) {
+at::Tensor forward_values(TypedRows& x, const LinearUse& use, at::Tensor* low_rank) {
+  const Linear& layer = *use.layer;
+  if (leaves_as_stored(use)) return times_transposed(x, layer);
   at::Tensor y = base_product(x, layer);
   if (!layer.adapter_active()) return y;
-  at::Tensor in = x.contiguous();
+  at::Tensor in = x.as_given().contiguous();
   if (layer.a_sums.defined()) {
-    at::Tensor h = add_with_sums(y, in, layer, place);
+    at::Tensor h = add_with_sums(y, in, layer, use.adapter_dropout);
     if (low_rank) *low_rank = std::move(h);
   } else {
     float* hidden = nullptr;
@@ -72,95 +92,121 @@ at::Tensor forward_values(const at::Tensor& x, const Linear& layer, const Dropou
       *low_rank = at::empty({in.size(0), layer.a.size(0)}, in.options());
       hidden = low_rank->mutable_data_ptr<float>();
     }
-    LowRankPath(layer.a, layer.b, layer.scale, place, in).add_to(y, in, hidden);
+    LowRankPath(layer.a, layer.b, layer.scale, use.adapter_dropout, in).add_to(y, in, hidden);
   }
   if (layer.has_frozen()) {
-    LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, place, in).add_to(y, in, nullptr);
+    LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, use.adapter_dropout, in).add_to(y, in, nullptr);
   }
   return y;
 }
 
+// A tensor of the layer that trains; none: undefined.
+const at::Tensor& trained(const Linear& layer) {
+  static const at::Tensor none;
+  if (layer.adapter_active() && tracks(layer.a)) return layer.a;
+  return tracks(layer.weight) ? layer.weight : none;
+}
+
 struct LinearKept {
-  at::Tensor x;         // only where a gradient of A or W needs it
-  at::Tensor low_rank;  // A dropout(x)
-  const Linear* layer;  // outlives the graph: models own their layers, graphs live within one call
-  Dropout place;
+  at::Tensor x;                      // only where a gradient of A or W needs it
+  at::ScalarType type;               // of x
+  std::vector<at::Tensor> low_rank;  // A dropout(x) of every use
+  std::vector<LinearUse> uses;       // models own their layers, graphs live within one call
 };
 
+// The sum of products with weights of one type, in the type of x.
+at::Tensor sum_of(const std::vector<at::Tensor>& products, at::ScalarType type) {
+  if (products.size() == 1) return products[0].to(type);
+  TORCH_INTERNAL_ASSERT(!products.empty() && products.size() <= kMostUses && type == at::kFloat);
+  NamedWork work("rkif::sum");
+  Parts<void> parts;
+  for (const at::Tensor& product : products) {
+    TORCH_INTERNAL_ASSERT(product.is_contiguous() && product.scalar_type() == products[0].scalar_type());
+    parts.at[parts.count++] = product.const_data_ptr();
+  }
+  const bool in_place = products[0].scalar_type() == type;
+  at::Tensor sum = in_place ? products[0] : at::empty_like(products[0], products[0].options().dtype(type));
+  kernels_of(sum).sum_parts(sum.numel(), stored_type(products[0]), parts, sum.mutable_data_ptr<float>());
+  return sum;
+}
+
+// Adds the gradients of what trains, and that of x through the adapter to `dx`, where it is defined.
+void add_gradients(const LinearUse& use, const at::Tensor& x, const at::Tensor& low_rank, const at::Tensor& dy,
+                   const at::Tensor& dx) {
+  const Linear& layer = *use.layer;
+  if (layer.weight.defined() && layer.weight.requires_grad()) {
+    at::Tensor into = layer.weight.grad();
+    into.addmm_(dy.t(), x);
+  }
+  if (layer.bias.defined() && layer.bias.requires_grad()) {
+    at::Tensor into = layer.bias.grad();
+    into.add_(at::sum(dy, {0}));
+  }
+  if (!layer.adapter_active()) return;
+  LowRankGradients into;
+  if (dx.defined()) into.x = dx.mutable_data_ptr<float>();
+  if (layer.has_frozen() && dx.defined()) {
+    LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, use.adapter_dropout, dy)
+        .backward(nullptr, nullptr, dy, into);
+  }
+  into.a = layer.a.grad().mutable_data_ptr<float>();
+  into.b = layer.b.grad().mutable_data_ptr<float>();
+  LowRankPath(layer.a, layer.b, layer.scale, use.adapter_dropout, dy)
+      .backward(x.const_data_ptr<float>(), low_rank.const_data_ptr<float>(), dy, into);
+}
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  // The leaves are there to put the output on the graph where x is not.
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& leaf,
-                            const std::optional<at::Tensor>& second_leaf, const Linear* layer, const Dropout& place) {
-    LinearKept kept{{}, {}, layer, place};
-    at::Tensor y = forward_values(x, *layer, place, &kept.low_rank);
+  // `leaf`, one that trains, is there to put the outputs on the graph where x is not.
+  static variable_list forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& leaf,
+                               const std::vector<LinearUse>& uses) {
+    LinearKept kept{{}, x.scalar_type(), std::vector<at::Tensor>(uses.size()), uses};
+    TypedRows rows(x);
+    variable_list outputs;
+    for (size_t i = 0; i < uses.size(); ++i) outputs.push_back(forward_values(rows, uses[i], &kept.low_rank[i]));
     if (leaf) kept.x = values_of(x).contiguous();
     keep(context, std::move(kept));
-    return y;
+    return outputs;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     LinearKept kept = take<LinearKept>(context);
-    const Linear& layer = *kept.layer;
-    at::Tensor dy = gradients[0].contiguous();
-    bool needs_x = context->needs_input_grad(0);
-
-    if (layer.weight.defined() && layer.weight.requires_grad()) {
-      at::Tensor into = layer.weight.grad();
-      into.addmm_(dy.t(), kept.x);
-    }
-    if (layer.bias.defined() && layer.bias.requires_grad()) {
-      at::Tensor into = layer.bias.grad();
-      into.add_(at::sum(dy, {0}));
-    }
+    std::vector<at::Tensor> dy, products;
+    for (const at::Tensor& gradient : gradients) dy.push_back(gradient.defined() ? gradient.contiguous() : gradient);
     at::Tensor dx;
-    if (needs_x) dx = times(dy, layer).to(at::kFloat);
-    if (layer.adapter_active()) {
-      LowRankGradients into;
-      if (needs_x) into.x = dx.mutable_data_ptr<float>();
-      if (layer.has_frozen() && needs_x) {
-        LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, kept.place, dy).backward(nullptr, nullptr, dy, into);
+    if (context->needs_input_grad(0)) {
+      for (size_t i = 0; i < dy.size(); ++i) {
+        if (dy[i].defined()) products.push_back(times(dy[i], *kept.uses[i].layer));
       }
-      into.a = layer.a.grad().mutable_data_ptr<float>();
-      into.b = layer.b.grad().mutable_data_ptr<float>();
-      LowRankPath(layer.a, layer.b, layer.scale, kept.place, dy)
-          .backward(kept.x.const_data_ptr<float>(), kept.low_rank.const_data_ptr<float>(), dy, into);
+      if (!products.empty()) dx = sum_of(products, kept.type);
+      products.clear();
     }
-    return {dx, {}, {}, {}, {}};
-  }
-};
-
-struct NarrowKept {
-  const Linear* layer;
-  at::ScalarType type;  // of x
-};
-
-struct NarrowFunction : torch::autograd::Function<NarrowFunction> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const Linear* layer) {
-    keep(context, NarrowKept{layer, x.scalar_type()});
-    return times_transposed(x, *layer);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    NarrowKept kept = take<NarrowKept>(context);
-    return {times(gradients[0], *kept.layer).to(kept.type), at::Tensor()};
+    for (size_t i = 0; i < dy.size(); ++i) {
+      if (dy[i].defined()) add_gradients(kept.uses[i], kept.x, kept.low_rank[i], dy[i], dx);
+    }
+    return {dx, {}, {}};
   }
 };
 
 }  // namespace
 
+std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<LinearUse>& uses) {
+  std::optional<at::Tensor> leaf;
+  for (const LinearUse& use : uses) {
+    if (const at::Tensor& own = trained(*use.layer); own.defined()) leaf = own;
+  }
+  if (leaf || tracks(x)) return LinearFunction::apply(x, leaf, uses);
+  TypedRows rows(x);
+  std::vector<at::Tensor> outputs;
+  for (const LinearUse& use : uses) outputs.push_back(forward_values(rows, use, nullptr));
+  return outputs;
+}
+
 at::Tensor linear_as_stored(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {
-  if (!layer.narrow()) return linear(x, layer, adapter_dropout);
-  return tracks(x) ? NarrowFunction::apply(x, &layer) : times_transposed(x, layer);
+  return linear_group(x, {{&layer, adapter_dropout, true}})[0];
 }
 
 at::Tensor linear(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {
-  std::optional<at::Tensor> leaf, second_leaf;
-  if (tracks(layer.weight)) leaf = layer.weight;
-  if (layer.adapter_active() && tracks(layer.a)) {
-    leaf = layer.a;
-    second_leaf = layer.b;
-  }
-  if (!leaf && !tracks(x)) return forward_values(x, layer, adapter_dropout, nullptr);
-  return LinearFunction::apply(x, leaf, second_leaf, &layer, adapter_dropout);
+  return linear_group(x, {{&layer, adapter_dropout}})[0];
 }
 
 bool Linear::narrow() const { return type() == at::kBFloat16 && !bias.defined() && !adapter_active(); }

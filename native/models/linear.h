@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <vector>
 
 #include "models/dropout.h"
 #include "models/prepacked.h"
@@ -64,6 +65,21 @@ class Linear {
   at::Tensor original_;
   std::unique_ptr<const Prepacked> original_prepacked_;
 };
+
+// One of the layers that read the same rows.
+struct LinearUse {
+  const Linear* layer;  // outlives the gradient's computation
+  Dropout adapter_dropout = {};
+  // As linear_as_stored().
+  bool as_stored = false;
+};
+
+// At most this many use the same rows at once.
+inline constexpr size_t kMostUses = 3;
+
+// linear() or linear_as_stored() of the same x [rows, in] by each layer, whose weights have one type: x is rounded to
+// it once, and its gradient is made in one pass over those of the layers.
+std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<LinearUse>& uses);
 
 // x: [rows, in] fp32 -> [rows, out] fp32. `adapter_dropout` acts on the input of A only. A bf16 or int8 weight takes
 // x rounded to bf16 (the adapter does not).

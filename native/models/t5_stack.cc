@@ -105,19 +105,25 @@ at::Tensor T5Stack::finished(const at::Tensor& x, const T5Pass& pass) const {
   return dropout(rms_norm(x, final_norm_, config_.layer_norm_epsilon), place(pass, 0, kFinal));
 }
 
-KeyValues T5Stack::key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const {
-  const Attention& weights = cross ? blocks_[layer].cross : blocks_[layer].self;
-  uint32_t offset = cross ? kCrossOffset : 0;
-  bool encoder_rows = cross || !decoder_;
-  return {linear(x, weights.k, adapter_place(pass, layer, kSelfK + offset, encoder_rows)),
-          linear(x, weights.v, adapter_place(pass, layer, kSelfV + offset, encoder_rows))};
+KeyValues T5Stack::key_values(const at::Tensor& states, const T5Pass& pass, int64_t layer) const {
+  const Attention& weights = blocks_[layer].cross;
+  auto place = [&](uint32_t site) { return adapter_place(pass, layer, site, true); };
+  std::vector<at::Tensor> both = linear_group(states, {{&weights.k, place(kCrossK)}, {&weights.v, place(kCrossV)}});
+  return {both[0], both[1]};
 }
 
-at::Tensor T5Stack::attention(const at::Tensor& x, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
+T5Stack::Projections T5Stack::projections(const at::Tensor& x, const T5Pass& pass, int64_t layer) const {
+  const Attention& weights = blocks_[layer].self;
+  auto place = [&](uint32_t site) { return adapter_place(pass, layer, site, !decoder_); };
+  std::vector<at::Tensor> all =
+      linear_group(x, {{&weights.q, place(kSelfQ)}, {&weights.k, place(kSelfK)}, {&weights.v, place(kSelfV)}});
+  return {all[0], {all[1], all[2]}};
+}
+
+at::Tensor T5Stack::attention(const at::Tensor& q, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
                               const T5Pass& pass, int64_t layer, bool cross) const {
   const Attention& weights = cross ? blocks_[layer].cross : blocks_[layer].self;
   uint32_t offset = cross ? kCrossOffset : 0;
-  at::Tensor q = linear(x, weights.q, adapter_place(pass, layer, kSelfQ + offset, !decoder_));
   // T5 folds the scale of the scores into its initialisation: none here.
   AttentionPlace at = attention_place(weights.q, config_.num_heads, spans,
                                       probabilities(pass, layer, cross ? kCrossProbabilities : kSelfProbabilities));
@@ -140,13 +146,12 @@ at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_
   const Block& block = blocks_[layer];
   at::Tensor in = rms_norm(x, block.feed_forward_norm, config_.layer_norm_epsilon);
   const bool narrow = block.wi.narrow() && block.wo.narrow() && (!config_.gated || block.wi_1.narrow());
-  auto product = [&](const Linear& weights, uint32_t site) {
-    return (narrow ? linear_as_stored : linear)(in, weights, adapter_place(pass, layer, site, !decoder_));
-  };
-  at::Tensor gate;
-  if (config_.gated) gate = product(block.wi_1, kWi1);
-  at::Tensor inside =
-      activate(config_.activation, product(block.wi, kWi), gate, place(pass, layer, kFeedForwardInside));
+  auto place_of = [&](uint32_t site) { return adapter_place(pass, layer, site, !decoder_); };
+  std::vector<LinearUse> uses = {{&block.wi, place_of(kWi), narrow}};
+  if (config_.gated) uses.push_back({&block.wi_1, place_of(kWi1), narrow});
+  const std::vector<at::Tensor> products = linear_group(in, uses);
+  at::Tensor inside = activate(config_.activation, products[0], config_.gated ? products[1] : at::Tensor(),
+                               place(pass, layer, kFeedForwardInside));
   at::Tensor out = linear_as_stored(inside, block.wo, adapter_place(pass, layer, kWo, !decoder_));
   return add_dropped(x, out, place(pass, layer, kFeedForwardOutput), pass.abort);
 }
@@ -157,8 +162,8 @@ at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedd
     // By value: the backward pass may call it when this function has returned.
     auto block = [=, this, spans = input.spans, reach = input.bias.reach](const PartInputs& inputs) {
       at::Tensor in = rms_norm(inputs[0], blocks_[layer].self_norm, config_.layer_norm_epsilon);
-      at::Tensor out =
-          attention(in, {key_values(in, pass, layer, false)}, {inputs[2], reach}, spans, pass, layer, false);
+      const Projections own = projections(in, pass, layer);
+      at::Tensor out = attention(own.q, {own.keys}, {inputs[2], reach}, spans, pass, layer, false);
       return feed_forward(add_dropped(inputs[0], out, place(pass, layer, kSelfOutput), pass.abort), pass, layer);
     };
     x = checkpointed(pass.checkpointing, block, {x, {}, input.bias.table});
@@ -171,17 +176,19 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
   const auto& [before, states, table] = inputs;
   const Block& block = blocks_[layer];
   at::Tensor in = rms_norm(before, block.self_norm, config_.layer_norm_epsilon);
-  KeyValues self = key_values(in, pass, layer, false);
+  const Projections own = projections(in, pass, layer);
+  KeyValues self = own.keys;
   if (input.answers) {
     input.answers->write(layer, self, *input.answer_runs);
     self = input.answers->layers()[layer];
   }
-  at::Tensor out = attention(in, {self}, {table, input.bias.reach}, input.self, pass, layer, false);
+  at::Tensor out = attention(own.q, {self}, {table, input.bias.reach}, input.self, pass, layer, false);
   at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
 
   in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
   const T5Keys to = cross.keys.keys.defined() ? cross : cross_keys(states, input, pass, layer);
-  out = attention(in, to, {}, input.cross, pass, layer, true);
+  at::Tensor q = linear(in, block.cross.q, adapter_place(pass, layer, kCrossQ, !decoder_));
+  out = attention(q, to, {}, input.cross, pass, layer, true);
   x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
   return feed_forward(x, pass, layer);
 }
@@ -203,7 +210,7 @@ void T5Stack::keep_cross_keys(const at::Tensor& states, const RowRunList& runs, 
                               KeyValueStore& into) const {
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     check_abort(pass.abort);
-    into.write(layer, key_values(states, pass, layer, true), runs);
+    into.write(layer, key_values(states, pass, layer), runs);
   }
 }
 
@@ -226,7 +233,7 @@ T5Keys T5Stack::cross_keys(const at::Tensor& states, const T5DecoderInput& input
   if (input.absorbs_in_training && can_be_absorbed(block.cross.k) && can_be_absorbed(block.cross.v)) {
     return {{states, states}, nullptr, true};
   }
-  return {key_values(states, pass, layer, true)};
+  return {key_values(states, pass, layer)};
 }
 
 T5Keys T5Stack::absorbed(const Block& block, const at::Tensor& states) const {

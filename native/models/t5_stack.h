@@ -95,8 +95,15 @@ class T5Stack {
   T5Keys absorbed(const Block& block, const at::Tensor& states) const;
   // What a layer attends to across where nothing has been computed before.
   T5Keys cross_keys(const at::Tensor& states, const T5DecoderInput& input, const T5Pass& pass, int64_t layer) const;
-  KeyValues key_values(const at::Tensor& x, const T5Pass& pass, int64_t layer, bool cross) const;
-  at::Tensor attention(const at::Tensor& x, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
+  // Across.
+  KeyValues key_values(const at::Tensor& states, const T5Pass& pass, int64_t layer) const;
+  // What a layer's self-attention makes of its own rows.
+  struct Projections {
+    at::Tensor q;
+    KeyValues keys;
+  };
+  Projections projections(const at::Tensor& x, const T5Pass& pass, int64_t layer) const;
+  at::Tensor attention(const at::Tensor& q, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;
   // A layer of the decoder; `inputs`: its states, the encoder's, the table of the bias.
   at::Tensor decoder_block(const PartInputs& inputs, const T5DecoderInput& input, const T5Keys& cross,

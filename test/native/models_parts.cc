@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "models/dropout.h"
+#include "models/linear.h"
 #include "models/loss.h"
 #include "models/norm.h"
 #include "models/packed.h"
@@ -48,6 +49,66 @@ TEST("models: rms norm of a row worked by hand") {
   std::vector<float> y = values(rms_norm(x, weight, 0));
   CHECK_NEAR(y[0], 3 / std::sqrt(12.5), 1e-6);
   CHECK_NEAR(y[1], 8 / std::sqrt(12.5), 1e-6);
+}
+
+TEST("models: layers that read the same rows give what each gives alone, and its gradients") {
+  constexpr int64_t kRows = 70, kWidth = 48, kRank = 4;
+  const std::vector<int64_t> outs = {32, 48, 64};
+  for (at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    Linear layers[3];
+    for (size_t i = 0; i < outs.size(); ++i) {
+      at::Tensor weight = at::zeros({outs[i], kWidth});
+      fill_random(weight, 10 + i, 0.3);
+      layers[i].weight = weight.to(type);
+      if (i == 1) continue;  // one without an adapter
+      layers[i].scale = 0.5;
+      for (auto [part, shape] : {std::pair{&layers[i].a, std::vector<int64_t>{kRank, kWidth}},
+                                 std::pair{&layers[i].b, std::vector<int64_t>{outs[i], kRank}}}) {
+        *part = at::zeros(shape);
+        fill_random(*part, 20 + i, 0.3);
+        part->requires_grad_(true);
+        part->mutable_grad() = at::zeros(shape);
+      }
+    }
+    at::Tensor x = at::zeros({kRows, kWidth});
+    fill_random(x, 1, 1);
+    std::vector<at::Tensor> given;
+    for (size_t i = 0; i < outs.size(); ++i) {
+      given.push_back(at::zeros({kRows, outs[i]}));
+      fill_random(given[i], 30 + i, 1);
+    }
+    struct Found {
+      std::vector<at::Tensor> y;
+      at::Tensor dx, da, db;
+    };
+    // Some outputs may be used by nobody.
+    auto gradients = [&](size_t used, auto&& outputs) {
+      Found found;
+      for (const size_t i : {0, 2}) {
+        layers[i].a.mutable_grad().zero_();
+        layers[i].b.mutable_grad().zero_();
+      }
+      at::Tensor rows = x.clone().requires_grad_(true);
+      found.y = outputs(rows);
+      const auto end = static_cast<std::ptrdiff_t>(used);
+      torch::autograd::backward({found.y.begin(), found.y.begin() + end}, {given.begin(), given.begin() + end});
+      found.dx = rows.grad();
+      found.da = layers[0].a.grad().clone();
+      found.db = layers[used - 1].b.grad().defined() ? layers[used - 1].b.grad().clone() : at::Tensor();
+      return found;
+    };
+    for (size_t used : {3, 1}) {
+      const Found together = gradients(
+          used, [&](const at::Tensor& rows) { return linear_group(rows, {{&layers[0]}, {&layers[1]}, {&layers[2]}}); });
+      const Found alone = gradients(used, [&](const at::Tensor& rows) {
+        return std::vector<at::Tensor>{linear(rows, layers[0]), linear(rows, layers[1]), linear(rows, layers[2])};
+      });
+      for (size_t i = 0; i < outs.size(); ++i) CHECK(values(together.y[i]) == values(alone.y[i]));
+      const std::vector<float> dx = values(together.dx), expected = values(alone.dx);
+      for (size_t i = 0; i < dx.size(); ++i) CHECK_NEAR(dx[i], expected[i], 1e-5);
+      CHECK(values(together.da) == values(alone.da) && values(together.db) == values(alone.db));
+    }
+  }
 }
 
 TEST("models: cross entropy and its gradient against double precision") {

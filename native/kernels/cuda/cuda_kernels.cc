@@ -13,6 +13,7 @@
 #include "kernels/cuda/residual.h"
 #include "kernels/cuda/rotate.h"
 #include "kernels/cuda/select.h"
+#include "kernels/cuda/sum.h"
 #include "kernels/cuda/vector_ops.h"
 #include "kernels/stored_type.h"
 
@@ -142,6 +143,9 @@ class CudaKernels final : public Kernels {
   }
   void add_rows(int64_t count, int64_t columns, const int32_t* ids, const float* rows, float* into) const override {
     cuda::add_rows(context_(), count, columns, ids, rows, into);
+  }
+  void sum_parts(int64_t n, Stored type, const Parts<void>& parts, float* out) const override {
+    in_stored_type(type, [&]<class T>(T*) { cuda::sum_parts(context_(), n, parts_of<T>(parts), out); });
   }
   void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const override {
     cuda::low_rank_forward(context_(), rows, layer, x, y, hidden);

@@ -7,6 +7,7 @@
 #include "kernels/cuda/dropout.h"
 #include "kernels/cuda/residual.h"
 #include "kernels/cuda/rotate.h"
+#include "kernels/cuda/sum.h"
 #include "kernels/residual.h"
 
 using namespace rkif;
@@ -84,6 +85,24 @@ void check_residual(const cuda::Context& context) {
     cuda::residual_gradient(context, shape, residual.data() + skipped, found_gradient.data() + skipped);
     CHECK(equal_bits(found_gradient, expected_gradient));
   });
+}
+
+template <class T>
+void check_sum(const cuda::Context& context) {
+  for (int64_t n : {0, 1, 3, 64, 1001, 20480}) {
+    for (int64_t skipped : {0, 1}) {
+      std::vector<std::vector<T>> values;
+      for (uint32_t seed : {1, 2, 3}) values.push_back(rounded<T>(numbers(n + skipped, seed)));
+      for (int count = 1; count <= kMostParts; ++count) {
+        Parts<T> parts{count};
+        for (int k = 0; k < count; ++k) parts.at[k] = values[k].data() + skipped;
+        std::vector<float> expected(n + skipped), found(n + skipped);
+        rkif::sum_parts(n, parts, expected.data() + skipped);
+        cuda::sum_parts(context, n, parts, found.data() + skipped);
+        CHECK(same_bits(found, expected));
+      }
+    }
+  }
 }
 
 // Within the tolerance, relative to the larger of the value and `size`; what is no finite number is the same.
@@ -170,6 +189,12 @@ TEST("cuda residual: sums and gradients have the CPU's bits, in fp32 and bf16") 
   const cuda::Context context = cuda_context();
   check_residual<float>(context);
   check_residual<Bfloat16>(context);
+}
+
+TEST("cuda sum: of one to three arrays with the CPU's bits, in fp32 and bf16") {
+  const cuda::Context context = cuda_context();
+  check_sum<float>(context);
+  check_sum<Bfloat16>(context);
 }
 
 TEST("cuda activation: values, gates, dropout and gradients, in place too, as on the CPU") {
