@@ -123,7 +123,8 @@ class Kernels {
   virtual void sum_parts(int64_t n, Stored type, const Parts<void>& parts, float* out) const = 0;
 
   // --- low_rank.h. LowRank::keys is in the device's memory.
-  virtual void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const = 0;
+  virtual void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden,
+                                const Bfloat16* base) const = 0;
   virtual void low_rank_backward(int64_t rows, const LowRank& layer, const float* x, const float* hidden,
                                  const float* dy, const LowRankGradients& into) const = 0;
 

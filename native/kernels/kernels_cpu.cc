@@ -158,8 +158,9 @@ class CpuKernels final : public Kernels {
   void sum_parts(int64_t n, Stored type, const Parts<void>& parts, float* out) const override {
     in_stored_type(type, [&]<class T>(T*) { rkif::sum_parts(n, parts_of<T>(parts), out); });
   }
-  void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const override {
-    rkif::low_rank_forward(rows, layer, x, y, hidden);
+  void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden,
+                        const Bfloat16* base) const override {
+    rkif::low_rank_forward(rows, layer, x, y, hidden, base);
   }
   void low_rank_backward(int64_t rows, const LowRank& layer, const float* x, const float* hidden, const float* dy,
                          const LowRankGradients& into) const override {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/dropout.h"
 
 namespace rkif {
@@ -20,8 +21,10 @@ struct LowRank {
 };
 
 // y [rows, out] += scale * (dropout(x) A^T) B^T. hidden [rows, r] = dropout(x) A^T; null: not wanted. x: [rows, in];
-// all contiguous.
-void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden);
+// all contiguous. Where there is a `base` [rows, out], y = base + ... instead: the layer's own product, as bf16 weights
+// leave it.
+void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden,
+                      const Bfloat16* base = nullptr);
 
 // Where the gradients of the path are added; null: not wanted. `a` and `b` come together.
 struct LowRankGradients {

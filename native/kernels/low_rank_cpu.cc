@@ -6,6 +6,7 @@
 #include "kernels/clones.h"
 #include "kernels/low_rank.h"
 #include "kernels/matmul.h"
+#include "kernels/thin_products.h"
 #include "kernels/workspace.h"
 
 namespace rkif {
@@ -24,20 +25,36 @@ int64_t rows_of_block(const LowRank& layer) {
   return std::clamp<int64_t>(kBlockFloats / std::max(layer.in, layer.out) / 8 * 8, 16, 64);
 }
 
-// target[i][j] = factor * source[i * row + j * column], columns filled up with zeros.
-void copy_padded(int64_t rows, int64_t columns, const float* source, int64_t row, int64_t column, float factor,
-                 float* target) {
+// A thin matrix [r, columns], filled up with rows of zeros.
+void copy_thin(int64_t r, int64_t columns, const float* source, float* target) {
+  std::copy(source, source + r * columns, target);
+  std::fill(target + r * columns, target + padded_thin_rows(r) * columns, 0.0f);
+}
+
+// The same of factor * the transposed source, [columns, r].
+void copy_thin_turned(int64_t r, int64_t columns, const float* source, float factor, float* target) {
+  for (int64_t j = 0; j < r; ++j) {
+    for (int64_t i = 0; i < columns; ++i) target[j * columns + i] = factor * source[i * r + j];
+  }
+  std::fill(target + r * columns, target + padded_thin_rows(r) * columns, 0.0f);
+}
+
+// Rows whose length is no multiple of whole vectors, filled up with zeros: a right operand.
+void copy_padded(int64_t rows, int64_t columns, const float* source, float* target) {
   const int64_t stride = padded(columns);
-  for (int64_t i = 0; i < rows; ++i) {
-    float* to = target + i * stride;
-    for (int64_t j = 0; j < columns; ++j) to[j] = factor * source[i * row + j * column];
-    std::fill(to + columns, to + stride, 0.0f);
+  for (int64_t i = 0; i < rows; ++i, target += stride) {
+    std::copy(source + i * columns, source + (i + 1) * columns, target);
+    std::fill(target + columns, target + stride, 0.0f);
   }
 }
 
 RKIF_CLONES void add_scaled(int64_t count, const float* in, float factor, float* out) {
   RKIF_ELEMENTWISE
   for (int64_t i = 0; i < count; ++i) out[i] += factor * in[i];
+}
+
+RKIF_CLONES void widen(int64_t count, const Bfloat16* in, float* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = widened(in[i]);
 }
 
 // What dropout leaves of rows [begin, end) of x, as a right operand too: x itself where nothing has to be done.
@@ -76,46 +93,46 @@ struct Stripes {
   int64_t end(int64_t stripe) const { return std::min(rows, (stripe + 1) * rows_of_stripe); }
 };
 
-// Right operands of the backward pass.
+// What all rows of the backward pass share.
 struct BackwardOperands {
-  RightOperand b;  // scale * B, [out, r]
+  const float* b;  // scale * B transposed, [r, out], as thin_products() takes it
   RightOperand a;  // A, [r, in]
 };
 
 struct BackwardBlock {
   const LowRank& layer;
   const DropoutMask& mask;
-  const BackwardOperands& right;
+  const BackwardOperands& shared;
   int64_t begin, end;
 
   int64_t rows() const { return end - begin; }
 
   // dh = scale * dy B, [rows, r].
   void low_rank(const float* dy, float* dh) const {
-    matmul(rows(), layer.r, layer.out, {dy + begin * layer.out, layer.out, 1}, right.b, dh, layer.r, false);
+    thin_products(rows(), layer.out, dy + begin * layer.out, layer.out, shared.b, layer.r, dh);
   }
 
-  // `a` [r, in] and `b` [out, r] of the stripe, without the scale in `b`.
+  // `a` [r, in] and `b` transposed, [r, out], of the stripe, without the scale in `b`.
   void weights(const float* x, const float* hidden, const float* dy, const float* dh, float* scratch, bool first,
                float* a, float* b) const {
-    const int64_t stride = padded(layer.in), r = layer.r;
-    const float* in = dropped(layer, mask, x, begin, end, stride, scratch);
-    matmul(r, layer.in, rows(), {dh, 1, r}, row_major_operand(in, stride), a, layer.in, !first);
-    const float* h = hidden + begin * r;
-    if (padded(r) != r) {
-      copy_padded(rows(), r, h, r, 1, 1, scratch);
-      h = scratch;
+    const int64_t in = layer.in, out = layer.out, r = layer.r;
+    const float* kept = dropped(layer, mask, x, begin, end, padded(in), scratch);
+    matmul(r, in, rows(), {dh, 1, r}, row_major_operand(kept, padded(in)), a, in, !first);
+    const float* given = dy + begin * out;
+    if (padded(out) != out) {
+      copy_padded(rows(), out, given, scratch);
+      given = scratch;
     }
-    matmul(layer.out, r, rows(), {dy + begin * layer.out, 1, layer.out}, row_major_operand(h, padded(r)), b, r, !first);
+    matmul(r, out, rows(), {hidden + begin * r, 1, r}, row_major_operand(given, padded(out)), b, out, !first);
   }
 
   void input(const float* dh, float* scratch, float* dx) const {
     float* into = dx + begin * layer.in;
     if (!mask.drops()) {
-      matmul(rows(), layer.in, layer.r, {dh, layer.r, 1}, right.a, into, layer.in, true);
+      matmul(rows(), layer.in, layer.r, {dh, layer.r, 1}, shared.a, into, layer.in, true);
       return;
     }
-    matmul(rows(), layer.in, layer.r, {dh, layer.r, 1}, right.a, scratch, layer.in, false);
+    matmul(rows(), layer.in, layer.r, {dh, layer.r, 1}, shared.a, scratch, layer.in, false);
     for (int64_t i = 0; i < rows(); ++i) {
       add_dropped_row(layer.in, scratch + i * layer.in, layer.keys[begin + i], mask, into + i * layer.in);
     }
@@ -131,33 +148,57 @@ void add_partials(int64_t count, int64_t size, const float* partials, int64_t di
   });
 }
 
+// The same of partial sums [r, columns] onto [columns, r].
+void add_partials_turned(int64_t count, int64_t r, int64_t columns, const float* partials, int64_t distance,
+                         float factor, float* into) {
+  // Columns at a time, whose sums stay in the first-level cache.
+  constexpr int64_t kAtOnce = 64;
+  const int64_t pieces = (columns + kAtOnce - 1) / kAtOnce;
+  const int64_t grain = std::max<int64_t>(1, kParallelGrain / (count * r * kAtOnce));
+  at::parallel_for(0, pieces, grain, [&](int64_t first, int64_t last) {
+    for (int64_t begin = first * kAtOnce; begin < std::min(last * kAtOnce, columns); begin += kAtOnce) {
+      const int64_t width = std::min(kAtOnce, columns - begin);
+      for (int64_t j = 0; j < r; ++j) {
+        float sums[kAtOnce] = {};
+        for (int64_t stripe = 0; stripe < count; ++stripe) {
+          add_scaled(width, partials + stripe * distance + j * columns + begin, 1, sums);
+        }
+        for (int64_t i = 0; i < width; ++i) into[(begin + i) * r + j] += factor * sums[i];
+      }
+    }
+  });
+}
+
 }  // namespace
 
-void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) {
+void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden,
+                      const Bfloat16* base) {
   const DropoutMask mask(layer.rate);
-  const int64_t in = layer.in, out = layer.out, r = layer.r, columns = padded(r);
+  const int64_t in = layer.in, out = layer.out, r = layer.r;
   Workspace& shared = shared_workspace();
-  shared.reset(in * columns + packed_floats(r, out) + out * r, 3);
-  float* a = shared.take(in * columns);
-  copy_padded(in, r, layer.a, 1, in, 1, a);
+  const int64_t thin = padded_thin_rows(r) * in;
+  shared.reset(thin + packed_floats(r, out) + out * r, 3);
+  float* a = shared.take(thin);
+  copy_thin(r, in, layer.a, a);
   float* scaled = shared.take(out * r);
   for (int64_t i = 0; i < out * r; ++i) scaled[i] = layer.scale * layer.b[i];
   float* b = shared.take(packed_floats(r, out));
   pack_transposed(r, out, scaled, r, b);
 
-  const int64_t block = rows_of_block(layer), stride = padded(in);
+  const int64_t block = rows_of_block(layer);
   const int64_t blocks = (rows + block - 1) / block;
   const int64_t grain = std::max<int64_t>(1, kParallelGrain / (block * std::max(in, out)));
   at::parallel_for(0, blocks, grain, [&](int64_t first, int64_t last) {
     Workspace& own = Workspace::of_this_thread();
-    own.reset(block * (stride + r), 2);
-    float* scratch = own.take(block * stride);
+    own.reset(block * (in + r), 2);
+    float* scratch = own.take(block * in);
     float* own_hidden = own.take(block * r);
     for (int64_t begin = first * block; begin < std::min(last * block, rows); begin += block) {
       const int64_t end = std::min(begin + block, rows);
-      const float* kept = dropped(layer, mask, x, begin, end, stride, scratch);
+      const float* kept = dropped(layer, mask, x, begin, end, in, scratch);
       float* h = hidden == nullptr ? own_hidden : hidden + begin * r;
-      matmul(end - begin, r, in, {kept, stride, 1}, row_major_operand(a, columns), h, r, false);
+      thin_products(end - begin, in, kept, in, a, r, h);
+      if (base != nullptr) widen((end - begin) * out, base + begin * out, y + begin * out);
       matmul(end - begin, out, r, {h, r, 1}, packed_operand(b, r), y + begin * out, out, true);
     }
   });
@@ -173,24 +214,26 @@ void low_rank_backward(int64_t rows, const LowRank& layer, const float* x, const
   const int64_t partial = trains ? (in + out) * r : 0;
 
   Workspace& shared = shared_workspace();
-  shared.reset(out * padded(r) + r * stride + stripes.count * partial, 3);
-  float* b = shared.take(out * padded(r));
-  copy_padded(out, r, layer.b, r, 1, layer.scale, b);
+  const int64_t thin = padded_thin_rows(r) * out;
+  shared.reset(thin + r * stride + stripes.count * partial, 3);
+  float* b = shared.take(thin);
+  copy_thin_turned(r, out, layer.b, layer.scale, b);
   float* a = shared.take(r * stride);
-  copy_padded(r, in, layer.a, in, 1, 1, a);
+  copy_padded(r, in, layer.a, a);
   float* partials = shared.take(stripes.count * partial);
-  const BackwardOperands right{row_major_operand(b, padded(r)), row_major_operand(a, stride)};
+  const BackwardOperands operands{b, row_major_operand(a, stride)};
 
   at::parallel_for(0, stripes.count, 1, [&](int64_t first, int64_t last) {
     Workspace& own = Workspace::of_this_thread();
-    own.reset(stripes.block * (std::max(stride, padded(r)) + r), 2);
-    float* scratch = own.take(stripes.block * std::max(stride, padded(r)));
+    const int64_t scratch_floats = stripes.block * std::max(stride, padded(out));
+    own.reset(scratch_floats + stripes.block * r, 2);
+    float* scratch = own.take(scratch_floats);
     float* dh = own.take(stripes.block * r);
     for (int64_t stripe = first; stripe < last; ++stripe) {
       const int64_t start = stripe * stripes.rows_of_stripe, stop = stripes.end(stripe);
       float* own_a = partials + stripe * partial;
       for (int64_t begin = start; begin < stop; begin += stripes.block) {
-        BackwardBlock part{layer, mask, right, begin, std::min(begin + stripes.block, stop)};
+        BackwardBlock part{layer, mask, operands, begin, std::min(begin + stripes.block, stop)};
         part.low_rank(dy, dh);
         if (trains) part.weights(x, hidden, dy, dh, scratch, begin == start, own_a, own_a + r * in);
         if (into.x != nullptr) part.input(dh, scratch, into.x);
@@ -199,7 +242,7 @@ void low_rank_backward(int64_t rows, const LowRank& layer, const float* x, const
   });
   if (!trains) return;
   add_partials(stripes.count, r * in, partials, partial, 1, into.a);
-  add_partials(stripes.count, out * r, partials + r * in, partial, layer.scale, into.b);
+  add_partials_turned(stripes.count, r, out, partials + r * in, partial, layer.scale, into.b);
 }
 
 }  // namespace rkif

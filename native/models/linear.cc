@@ -51,12 +51,6 @@ at::Tensor times(const at::Tensor& y, const Linear& layer) {
   return prepacked ? prepacked->times(in) : at::mm(in, layer.weight);
 }
 
-at::Tensor base_product(TypedRows& x, const Linear& layer) {
-  at::Tensor y = times_transposed(x, layer).to(at::kFloat);
-  if (layer.bias.defined()) y.add_(layer.bias.detach());
-  return y;
-}
-
 // y += scale * B (A dropout(x)) with the sums of magnitudes; gives A dropout(x) back.
 at::Tensor add_with_sums(const at::Tensor& y, const at::Tensor& x, const Linear& layer, const Dropout& place) {
   at::Tensor in = x;
@@ -79,8 +73,13 @@ bool leaves_as_stored(const LinearUse& use) { return use.as_stored && use.layer-
 // `low_rank`, where it is wanted, becomes A dropout(x), which the gradient of B needs.
 at::Tensor forward_values(TypedRows& x, const LinearUse& use, at::Tensor* low_rank) {
   const Linear& layer = *use.layer;
-  if (leaves_as_stored(use)) return times_transposed(x, layer);
-  at::Tensor y = base_product(x, layer);
+  const at::Tensor product = times_transposed(x, layer);
+  if (leaves_as_stored(use)) return product;
+  // The adapter's path then widens it.
+  const bool widens = layer.adapter_active() && !layer.a_sums.defined() && !layer.bias.defined() &&
+                      product.scalar_type() == at::kBFloat16;
+  at::Tensor y = widens ? at::empty(product.sizes(), product.options().dtype(at::kFloat)) : product.to(at::kFloat);
+  if (layer.bias.defined()) y.add_(layer.bias.detach());
   if (!layer.adapter_active()) return y;
   at::Tensor in = x.as_given().contiguous();
   if (layer.a_sums.defined()) {
@@ -92,7 +91,8 @@ at::Tensor forward_values(TypedRows& x, const LinearUse& use, at::Tensor* low_ra
       *low_rank = at::empty({in.size(0), layer.a.size(0)}, in.options());
       hidden = low_rank->mutable_data_ptr<float>();
     }
-    LowRankPath(layer.a, layer.b, layer.scale, use.adapter_dropout, in).add_to(y, in, hidden);
+    LowRankPath(layer.a, layer.b, layer.scale, use.adapter_dropout, in)
+        .add_to(y, in, hidden, widens ? product : at::Tensor());
   }
   if (layer.has_frozen()) {
     LowRankPath(layer.frozen_a, layer.frozen_b, layer.scale, use.adapter_dropout, in).add_to(y, in, nullptr);

@@ -162,6 +162,13 @@ TEST("low rank: what is not wanted is not needed") {
   std::vector<float> y(s.rows * s.out, 1), dx(s.rows * s.in, 1), da(s.r * s.in, 1), db(s.out * s.r, 1);
   low_rank_forward(s.rows, problem.layer(), problem.x.data(), y.data(), nullptr);
   CHECK(y == all.y);
+  // On a product in bf16 whose values are ones, too: nothing of y itself is read.
+  Bfloat16 one;
+  store(1, one);
+  const std::vector<Bfloat16> base(s.rows * s.out, one);
+  std::fill(y.begin(), y.end(), kNaN);
+  low_rank_forward(s.rows, problem.layer(), problem.x.data(), y.data(), nullptr, base.data());
+  CHECK(y == all.y);
   low_rank_backward(s.rows, problem.layer(), nullptr, nullptr, problem.dy.data(), {dx.data()});
   CHECK(dx == all.dx);
   low_rank_backward(s.rows, problem.layer(), problem.x.data(), all.hidden.data(), problem.dy.data(),

@@ -147,8 +147,9 @@ class CudaKernels final : public Kernels {
   void sum_parts(int64_t n, Stored type, const Parts<void>& parts, float* out) const override {
     in_stored_type(type, [&]<class T>(T*) { cuda::sum_parts(context_(), n, parts_of<T>(parts), out); });
   }
-  void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden) const override {
-    cuda::low_rank_forward(context_(), rows, layer, x, y, hidden);
+  void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden,
+                        const Bfloat16* base) const override {
+    cuda::low_rank_forward(context_(), rows, layer, x, y, hidden, base);
   }
   void low_rank_backward(int64_t rows, const LowRank& layer, const float* x, const float* hidden, const float* dy,
                          const LowRankGradients& into) const override {

@@ -3,6 +3,7 @@
 #include "kernels/cuda/low_rank.h"
 #include "kernels/cuda/low_rank_rows.h"
 #include "kernels/cuda/partial_sums.h"
+#include "kernels/cuda/sum.h"
 
 namespace rkif::cuda {
 namespace {
@@ -114,12 +115,13 @@ Side output_side(int64_t rows, const LowRank& layer) {
 }  // namespace
 
 void low_rank_forward(const Context& context, int64_t rows, const LowRank& layer, const float* x, float* y,
-                      float* hidden) {
+                      float* hidden, const Bfloat16* base) {
   const Side input = input_side(rows, layer), output = output_side(rows, layer);
   if (rows == 0) return;
   const Scratch<float> own(context, hidden == nullptr ? rows * layer.r : 1);
   float* into = hidden == nullptr ? own.data() : hidden;
   multiply(context, "low_rank_forward: hidden", input, x, {into});
+  if (base != nullptr) sum_parts(context, rows * layer.out, Parts<Bfloat16>{1, {base}}, y);
   expand(context, "low_rank_forward: y", output, into, y);
 }
 

@@ -116,6 +116,13 @@ TEST("cuda low rank: what is not wanted is not needed") {
   Results some(s);
   cuda::low_rank_forward(context, s.rows, problem.layer(), problem.x.data(), some.y.data(), nullptr);
   CHECK(some.y == all.y);
+  // On a product in bf16 whose values are ones, too: nothing of y itself is read.
+  Bfloat16 one;
+  store(1, one);
+  const std::vector<Bfloat16> base(s.rows * s.out, one);
+  std::fill(some.y.begin(), some.y.end(), kNaN);
+  cuda::low_rank_forward(context, s.rows, problem.layer(), problem.x.data(), some.y.data(), nullptr, base.data());
+  CHECK(some.y == all.y);
   cuda::low_rank_backward(context, s.rows, problem.layer(), nullptr, nullptr, problem.dy.data(), {some.dx.data()});
   // The same sums in an order of their own.
   check_near(some.dx, all.dx, 2e-6);
