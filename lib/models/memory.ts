@@ -58,8 +58,8 @@ export function checkMemory(
 }
 
 /**
- * Whether layers are kept packed: in training twice, for the forward and the backward pass, and on a bf16 base a copy of the head in bf16. Small models' operations are too short to
- * gain by it.
+ * Whether layers are kept packed: in training twice, for the forward and the backward pass, with a copy of the head in bf16 on a bf16 base
+ * (counted on every CPU, so that a run does the same on all). Small models' operations are too short to gain by it.
  * @param room - bytes that all weights may take
  */
 export function prepackFits(

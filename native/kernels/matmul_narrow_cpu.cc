@@ -121,7 +121,7 @@ void pack_narrow(int64_t k, int64_t n, const float* source, int64_t stride, Pair
 }
 
 void pack_narrow(int64_t k, int64_t n, const Bfloat16* source, int64_t stride, Pair* packed) {
-  // Words of the first 16 columns of two rows, and of the second.
+  // Words of the first 16 columns of two rows; `second`: of the next 16.
   alignas(64) static constexpr uint16_t kFirst[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
                                                       8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
   const __m512i first = _mm512_load_si512(kFirst);

@@ -23,7 +23,7 @@ RKIF_INLINE void tile(int64_t k, Left<typename Multiply::Word> a, Right<typename
                       int64_t c_stride, int64_t columns, bool accumulate) {
   using Vec = typename Multiply::Vec;
   constexpr int kLanes = sizeof(Vec) / sizeof(float);
-  // Nothing below takes an address in `sum`, nor fills it as a whole: it would lie in memory then.
+  // Nothing below indexes a lane of `sum` or fills it as a whole: GCC would keep it in memory then.
   Vec sum[kRows][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; i++) {

@@ -14,11 +14,4 @@ void in_stored_type(Stored type, const Pass& pass) {
   }
 }
 
-template <class T>
-Parts<T> parts_of(const Parts<void>& parts) {
-  Parts<T> typed{parts.count};
-  for (int k = 0; k < parts.count; ++k) typed.at[k] = static_cast<const T*>(parts.at[k]);
-  return typed;
-}
-
 }  // namespace rkif

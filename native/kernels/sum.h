@@ -15,6 +15,13 @@ struct Parts {
   const T* at[kMostParts] = {};
 };
 
+template <class T>
+Parts<T> parts_of(const Parts<void>& parts) {
+  Parts<T> typed{parts.count};
+  for (int k = 0; k < parts.count; ++k) typed.at[k] = static_cast<const T*>(parts.at[k]);
+  return typed;
+}
+
 // out[i] = (at[0][i] + at[1][i]) + at[2][i], n elements, in fp32. `out` may be a part.
 template <class T>
 void sum_parts(int64_t n, const Parts<T>& parts, float* out);

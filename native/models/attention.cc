@@ -77,7 +77,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
         kept.v.const_data_ptr<float>(), kept.out.const_data_ptr<float>(), kept.log_sum_exp.const_data_ptr<float>(),
         kept.q.size(0), dout.const_data_ptr<float>(), dq.mutable_data_ptr<float>(), dk.mutable_data_ptr<float>(),
         dv.mutable_data_ptr<float>(), dtable.defined() ? dtable.mutable_data_ptr<float>() : nullptr);
-    // The kernel computes all three in one pass; what nobody asked for (frozen k below the first adapter) is dropped.
+    // The kernel computes all three in one pass; what nobody asked for is dropped.
     if (!context->needs_input_grad(0)) dq = at::Tensor();
     if (!context->needs_input_grad(1)) dk = at::Tensor();
     if (kept.shared || !context->needs_input_grad(2)) dv = at::Tensor();

@@ -75,10 +75,11 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   std::vector<LinearUse> uses = {{&block.k, adapter_place(pass, all, layer, kK)},
                                  {&block.v, adapter_place(pass, all, layer, kV)}};
   if (!last) uses.push_back(query);
-  const std::vector<at::Tensor> projected = linear_group(x, uses);
+  std::vector<at::Tensor> projected = linear_group(x, uses);
   at::Tensor q = last ? linear_group(at::index_select(x, 0, last->rows), {query})[0] : projected[2];
   q = rotated_heads(q, c.num_heads, block.query_norm, attending.places);
   KeyValues keys{rotated_heads(projected[0], c.num_key_value_heads, block.key_norm, all.places), projected[1]};
+  projected.clear();
   KeyValues prefix = keys;
   if (input.prompts) {
     input.prompts->write(static_cast<int64_t>(layer), keys, *input.prompt_runs);
@@ -103,10 +104,10 @@ at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderRows& ro
                                       size_t layer) const {
   const Block& block = blocks_[layer];
   const bool narrow = block.gate.narrow() && block.up.narrow() && block.down.narrow();
-  const std::vector<at::Tensor> products =
-      linear_group(x, {{&block.gate, adapter_place(pass, rows, layer, kGate), narrow},
-                       {&block.up, adapter_place(pass, rows, layer, kUp), narrow}});
+  std::vector<at::Tensor> products = linear_group(x, {{&block.gate, adapter_place(pass, rows, layer, kGate), narrow},
+                                                      {&block.up, adapter_place(pass, rows, layer, kUp), narrow}});
   at::Tensor inside = activate(config_.activation, products[0], products[1], Dropout{});
+  products.clear();
   return linear_as_stored(inside, block.down, adapter_place(pass, rows, layer, kDown));
 }
 

@@ -38,7 +38,7 @@ class TypedRows {
 
 // x W^T and y W, computed in the weight's type; int8 gives fp32.
 at::Tensor times_transposed(TypedRows& x, const Linear& layer) {
-  if (layer.scales.defined()) return times_transposed(x.as_given(), QuantisedRows{layer.weight, layer.scales});
+  if (layer.scales.defined()) return times_transposed(x.as(at::kBFloat16), QuantisedRows{layer.weight, layer.scales});
   const at::Tensor& in = x.as(layer.type());
   const Prepacked* prepacked = layer.prepacked();
   return prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t());
@@ -159,6 +159,8 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   // `leaf`, one that trains, is there to put the outputs on the graph where x is not.
   static variable_list forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& leaf,
                                const std::vector<LinearUse>& uses) {
+    // What nobody used has no gradient: nothing is computed for it.
+    context->set_materialize_grads(false);
     LinearKept kept{{}, x.scalar_type(), std::vector<at::Tensor>(uses.size()), uses};
     TypedRows rows(x);
     variable_list outputs;
@@ -190,8 +192,10 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
 }  // namespace
 
 std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<LinearUse>& uses) {
+  TORCH_CHECK(!uses.empty() && uses.size() <= kMostUses, "linear: ", uses.size(), " layers of the same rows");
   std::optional<at::Tensor> leaf;
   for (const LinearUse& use : uses) {
+    TORCH_CHECK(use.layer->type() == uses[0].layer->type(), "linear: layers of the same rows, of different types");
     if (const at::Tensor& own = trained(*use.layer); own.defined()) leaf = own;
   }
   if (leaf || tracks(x)) return LinearFunction::apply(x, leaf, uses);

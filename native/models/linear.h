@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/sum.h"
 #include "models/dropout.h"
 #include "models/prepacked.h"
 
@@ -75,10 +76,11 @@ struct LinearUse {
 };
 
 // At most this many use the same rows at once.
-inline constexpr size_t kMostUses = 3;
+inline constexpr size_t kMostUses = kMostParts;
 
 // linear() or linear_as_stored() of the same x [rows, in] by each layer, whose weights have one type: x is rounded to
-// it once, and its gradient is made in one pass over those of the layers.
+// it once, and its gradient is made in one pass over those of the layers. Where one of them trains, or x has a
+// gradient, all outputs are on the graph.
 std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<LinearUse>& uses);
 
 // x: [rows, in] fp32 -> [rows, out] fp32. `adapter_dropout` acts on the input of A only. A bf16 or int8 weight takes

@@ -62,6 +62,7 @@ struct ModelOptions {
   BaseType base_type = BaseType::kFloat32;  // kFloat32 in full-parameter mode
   double base_dropout = -1;                 // below 0: the config's rates
   // Frozen linear layers are kept laid out for products: faster on a CPU, and in training for twice their memory.
+  // A bf16 base's steps then also read a copy of the head in bf16.
   bool prepack = false;
   // Where the weights, the flat vectors and all that is computed are.
   c10::Device device = c10::kCPU;

@@ -142,6 +142,16 @@ at::Tensor T5Stack::attention(const at::Tensor& q, const T5Keys& to, const Atten
   return linear_as_stored(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
 
+at::Tensor T5Stack::self_attention(const at::Tensor& x, const T5DecoderInput* kept, const AttentionBias& bias,
+                                   const Spans& spans, const T5Pass& pass, int64_t layer) const {
+  Projections own = projections(x, pass, layer);
+  if (kept) {
+    kept->answers->write(layer, own.keys, *kept->answer_runs);
+    own.keys = kept->answers->layers()[layer];
+  }
+  return attention(own.q, {own.keys}, bias, spans, pass, layer, false);
+}
+
 at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const {
   const Block& block = blocks_[layer];
   at::Tensor in = rms_norm(x, block.feed_forward_norm, config_.layer_norm_epsilon);
@@ -149,9 +159,10 @@ at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_
   auto place_of = [&](uint32_t site) { return adapter_place(pass, layer, site, !decoder_); };
   std::vector<LinearUse> uses = {{&block.wi, place_of(kWi), narrow}};
   if (config_.gated) uses.push_back({&block.wi_1, place_of(kWi1), narrow});
-  const std::vector<at::Tensor> products = linear_group(in, uses);
+  std::vector<at::Tensor> products = linear_group(in, uses);
   at::Tensor inside = activate(config_.activation, products[0], config_.gated ? products[1] : at::Tensor(),
                                place(pass, layer, kFeedForwardInside));
+  products.clear();
   at::Tensor out = linear_as_stored(inside, block.wo, adapter_place(pass, layer, kWo, !decoder_));
   return add_dropped(x, out, place(pass, layer, kFeedForwardOutput), pass.abort);
 }
@@ -162,8 +173,7 @@ at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedd
     // By value: the backward pass may call it when this function has returned.
     auto block = [=, this, spans = input.spans, reach = input.bias.reach](const PartInputs& inputs) {
       at::Tensor in = rms_norm(inputs[0], blocks_[layer].self_norm, config_.layer_norm_epsilon);
-      const Projections own = projections(in, pass, layer);
-      at::Tensor out = attention(own.q, {own.keys}, {inputs[2], reach}, spans, pass, layer, false);
+      at::Tensor out = self_attention(in, nullptr, {inputs[2], reach}, spans, pass, layer);
       return feed_forward(add_dropped(inputs[0], out, place(pass, layer, kSelfOutput), pass.abort), pass, layer);
     };
     x = checkpointed(pass.checkpointing, block, {x, {}, input.bias.table});
@@ -176,13 +186,8 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
   const auto& [before, states, table] = inputs;
   const Block& block = blocks_[layer];
   at::Tensor in = rms_norm(before, block.self_norm, config_.layer_norm_epsilon);
-  const Projections own = projections(in, pass, layer);
-  KeyValues self = own.keys;
-  if (input.answers) {
-    input.answers->write(layer, self, *input.answer_runs);
-    self = input.answers->layers()[layer];
-  }
-  at::Tensor out = attention(own.q, {self}, {table, input.bias.reach}, input.self, pass, layer, false);
+  at::Tensor out = self_attention(in, input.answers ? &input : nullptr, {table, input.bias.reach}, input.self, pass,
+                                  static_cast<int64_t>(layer));
   at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
 
   in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);

@@ -103,6 +103,9 @@ class T5Stack {
     KeyValues keys;
   };
   Projections projections(const at::Tensor& x, const T5Pass& pass, int64_t layer) const;
+  // `kept`: the decoder's input where keys and values are kept; null: the rows attend to their own.
+  at::Tensor self_attention(const at::Tensor& x, const T5DecoderInput* kept, const AttentionBias& bias,
+                            const Spans& spans, const T5Pass& pass, int64_t layer) const;
   at::Tensor attention(const at::Tensor& q, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;
   // A layer of the decoder; `inputs`: its states, the encoder's, the table of the bias.

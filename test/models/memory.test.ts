@@ -45,9 +45,11 @@ describe("memory", () => {
   it("packs layers for products where they fit twice, and where that can be used", () => {
     const fits = (baseType: "float32" | "bfloat16" | "int8", room: number, full = false): boolean =>
       prepackFits(llama, { baseType, room, full });
-    // Layers of 13 GB in bf16, twice, and the vocabulary.
+    // Layers of 13 GB in bf16, twice, and the vocabulary with the head's copy.
     expect(fits("bfloat16", 28e9)).to.equal(true);
     expect(fits("bfloat16", 26e9)).to.equal(false);
+    // Not the copy of the head, of 0.26 GB.
+    expect(fits("bfloat16", 26.8e9)).to.equal(false);
     expect(fits("float32", 41e9)).to.equal(false);
     expect(fits("float32", 82e9, true)).to.equal(false);
     expect(fits("int8", 82e9)).to.equal(false);

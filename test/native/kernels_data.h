@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/bfloat16.h"
+
 namespace rkif::test {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -61,6 +63,14 @@ inline std::vector<uint8_t> bits(int64_t n, uint32_t seed) {
   std::vector<uint8_t> mask(n);
   for (uint8_t& bit : mask) bit = random() >> 31;
   return mask;
+}
+
+// Rounded to the type that values are stored in.
+template <class T = Bfloat16>
+std::vector<T> rounded(const std::vector<float>& values) {
+  std::vector<T> out(values.size());
+  for (size_t i = 0; i < values.size(); ++i) store(values[i], out[i]);
+  return out;
 }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {

@@ -1,4 +1,5 @@
 // Products of bf16 pairs against sums of whole numbers, which bf16 and fp32 hold exactly.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -8,8 +9,10 @@
 #include "check.h"
 #include "kernels/bfloat16.h"
 #include "kernels/matmul_narrow.h"
+#include "kernels_data.h"
 
 using namespace rkif;
+using namespace rkif::test;
 
 namespace {
 
@@ -25,12 +28,6 @@ std::vector<float> turned(int64_t rows, int64_t columns, const std::vector<float
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < columns; j++) result[j * rows + i] = x[i * columns + j];
   }
-  return result;
-}
-
-std::vector<Bfloat16> stored_narrow(const std::vector<float>& x) {
-  std::vector<Bfloat16> result(x.size());
-  for (size_t i = 0; i < x.size(); i++) store(x[i], result[i]);
   return result;
 }
 
@@ -55,7 +52,15 @@ TEST("bf16 products: all layouts of both operands, for all kinds of shapes") {
     narrow_rows(n, k, b_turned.data(), k, rows_of_b.data());
     pack_pairs_transposed(depth, n, rows_of_b.data(), depth, of_turned.data());
     CHECK(packed == of_turned);
-    pack_narrow(k, n, stored_narrow(b).data(), n, of_narrow.data());
+    pack_narrow(k, n, rounded(b).data(), n, of_narrow.data());
+    CHECK(packed == of_narrow);
+    // Columns in the middle of wider rows.
+    std::vector<Bfloat16> wide(k * (n + 5));
+    for (int64_t p = 0; p < k; p++) {
+      for (int64_t j = 0; j < n; j++) store(b[p * n + j], wide[p * (n + 5) + 3 + j]);
+    }
+    std::fill(of_narrow.begin(), of_narrow.end(), kStale);
+    pack_narrow(k, n, wide.data() + 3, n + 5, of_narrow.data());
     CHECK(packed == of_narrow);
     for (const Left<Pair>& left : {Left<Pair>{by_row.data(), depth, 1}, Left<Pair>{by_column.data(), 1, m}}) {
       std::vector<float> c(m * n, 5);

@@ -82,7 +82,7 @@ TEST("gpu: a process that libtorch gave no CUDA half is told what to do, and kee
   CHECK_THROWS(kernels_of(tensor_on(0)), std::logic_error, "no kernels for device cuda:0");
 }
 
-TEST("gpu: the head's bf16 copy is made once, and shares nothing with the weight that chooses tokens") {
+TEST("models: the head's bf16 copy is made once, and shares nothing with the weight that chooses tokens") {
   Linear head;
   head.weight = at::arange(12, at::kFloat).div_(7).view({4, 3});
   const at::Tensor before = head.weight.clone();

@@ -97,6 +97,20 @@ TEST("models: layers that read the same rows give what each gives alone, and its
       found.db = layers[used - 1].b.grad().defined() ? layers[used - 1].b.grad().clone() : at::Tensor();
       return found;
     };
+    // Where x has no gradient, those of the adapters are the same.
+    {
+      const Found with_x = gradients(
+          3, [&](const at::Tensor& rows) { return linear_group(rows, {{&layers[0]}, {&layers[1]}, {&layers[2]}}); });
+      const Found without =
+          gradients(3, [&](const at::Tensor&) { return linear_group(x, {{&layers[0]}, {&layers[1]}, {&layers[2]}}); });
+      CHECK(!without.dx.defined());
+      CHECK(values(with_x.da) == values(without.da) && values(with_x.db) == values(without.db));
+    }
+    // A layer without an adapter leaves its product as the weights have it.
+    const at::Tensor stored = linear_group(x, {{&layers[0]}, {&layers[1], {}, true}})[1];
+    CHECK_EQUAL(stored.scalar_type(), type);
+    CHECK(values(stored.detach().to(at::kFloat)) == values(linear(x, layers[1])));
+    CHECK_THROWS(linear_group(x, {}), c10::Error, "0 layers of the same rows");
     for (size_t used : {3, 1}) {
       const Found together = gradients(
           used, [&](const at::Tensor& rows) { return linear_group(rows, {{&layers[0]}, {&layers[1]}, {&layers[2]}}); });

@@ -1,8 +1,13 @@
 // Layers laid out for products compute what plain ones do.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "check.h"
+#include "kernels/matmul_narrow.h"
+#include "models/head.h"
 #include "models/prepacked.h"
 #include "models_small_t5.h"
 #include "models_training_checks.h"
@@ -54,6 +59,30 @@ TEST("prepacked: loss and gradients are those of plain layers, dropout on, fp32 
     CHECK_NEAR(packed.report.loss_sum / plain.report.loss_sum, 1, tolerance);
     CHECK_NEAR(relative_difference(packed.gradients, plain.gradients), 0, tolerance);
   }
+}
+
+TEST("prepacked: a bf16 base's steps read a copy of the head, which changes no bit") {
+  at::Tensor states = at::zeros({7, 46});
+  Linear plain, copied;
+  plain.weight = at::zeros({70, 46});
+  fill_random(states, 1, 1);
+  fill_random(plain.weight, 2, 0.3);
+  copied.weight = plain.weight;
+  ModelOptions options;
+  options.base_type = BaseType::kBFloat16;
+  auto run_head = [&](const Linear& head, const ModelOptions& with) {
+    at::Tensor x = states.clone().requires_grad_(true);
+    at::Tensor logits = vocabulary_head(x, head, with);
+    torch::autograd::backward({logits}, {at::ones_like(logits)});
+    return std::pair{values(logits.detach()), values(x.grad())};
+  };
+  const auto expected = run_head(plain, options);
+  // What the copy is made from is not read once it is there.
+  if (multiplies_bfloat16()) {
+    copied.rounded();
+    copied.weight = at::zeros({70, 46});
+  }
+  CHECK(run_head(copied, prepacked(options)) == expected);
 }
 
 TEST("prepacked: the same call gives the same bits") {
