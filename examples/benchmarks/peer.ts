@@ -103,29 +103,39 @@ if (load > machine.processors / 2) {
 }
 
 const results: Measured[] = [];
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    progress(`stopped by ${signal}: what was measured before`);
+    report();
+    process.exit(1);
+  });
+}
 for (const model of options.models) {
   const checkpoint = await checkpointOf(model, progress);
   const batchSize = options.batchSize ?? usualBatch(device, model);
   for (const type of options.types) {
     const { steps, equalLengths, tokens, gradientCheckpointing } = options;
     const { records, evaluationBatch, newTokens } = options;
-    results.push(
-      await measure({
-        ...{ model, type, device, checkpoint, python: python.program, threads, rounds, steps, batchSize },
-        ...{ equalLengths, tokens, gradientCheckpointing, records, evaluationBatch, newTokens },
-      }),
-    );
+    await measure({
+      ...{ model, type, device, checkpoint, python: python.program, threads, rounds, steps, batchSize },
+      ...{ equalLengths, tokens, gradientCheckpointing, records, evaluationBatch, newTokens },
+    });
     await save();
   }
 }
-if (chosen.has("step")) say(stepTable(results));
-if (options.profile) say(profileTable(results));
-if (chosen.has("evaluation")) say(evaluationTable(results));
-if (chosen.has("memory") || device === "cuda") say(memoryTable(results));
-if (chosen.has("startup")) say(startupTable(results));
-if (chosen.has("method")) say(methodTable(results));
-if (chosen.has("run")) say(runTable(results));
-if (chosen.has("cycles")) say(cyclesTable(results));
+report();
+
+/** Tables of what has been measured. */
+function report(): void {
+  if (chosen.has("step")) say(stepTable(results));
+  if (options.profile) say(profileTable(results));
+  if (chosen.has("evaluation")) say(evaluationTable(results));
+  if (chosen.has("memory") || device === "cuda") say(memoryTable(results));
+  if (chosen.has("startup")) say(startupTable(results));
+  if (chosen.has("method")) say(methodTable(results));
+  if (chosen.has("run")) say(runTable(results));
+  if (chosen.has("cycles")) say(cyclesTable(results));
+}
 
 /** After every model and type: what takes an hour shall leave something where it is stopped. */
 async function save(): Promise<void> {
@@ -143,7 +153,8 @@ function gpuHere(): string {
   );
 }
 
-async function measure(setting: Setting): Promise<Measured> {
+/** Into `results`, part by part. */
+async function measure(setting: Setting): Promise<void> {
   const { model, type } = setting;
   const { torchCompile, compileLimit } = options;
   const trials = { torchCompile, compileLimit, say: progress };
@@ -151,6 +162,7 @@ async function measure(setting: Setting): Promise<Measured> {
     ? await fastestWay(setting, (peer, i) => stepsOn(peer, setting, i), trials)
     : { way: waysOf(type, { torchCompile: false, device })[0]!, trials: [] };
   const measured: Measured = { model, type, batchSize: setting.batchSize, ...training };
+  results.push(measured);
   const part = async <K extends keyof Measured>(
     key: K,
     wanted: boolean,
@@ -193,7 +205,6 @@ async function measure(setting: Setting): Promise<Measured> {
   await part("startup", chosen.has("startup"), "start-up", () => measureStartup(setting, measured.way));
   await part("run", chosen.has("run"), "whole runs", () => measureRun(setting, measured.way, options.run));
   await part("cycles", chosen.has("cycles"), "cycles after some tasks", () => measureCycles(setting));
-  return measured;
 }
 
 function say(line: string): void {
