@@ -6,6 +6,7 @@
 #include "kernels/clones.h"
 #include "kernels/low_rank.h"
 #include "kernels/matmul.h"
+#include "kernels/sum.h"
 #include "kernels/thin_products.h"
 #include "kernels/workspace.h"
 
@@ -51,10 +52,6 @@ void copy_padded(int64_t rows, int64_t columns, const float* source, float* targ
 RKIF_CLONES void add_scaled(int64_t count, const float* in, float factor, float* out) {
   RKIF_ELEMENTWISE
   for (int64_t i = 0; i < count; ++i) out[i] += factor * in[i];
-}
-
-RKIF_CLONES void widen(int64_t count, const Bfloat16* in, float* out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = widened(in[i]);
 }
 
 // What dropout leaves of rows [begin, end) of x, as a right operand too: x itself where nothing has to be done.
@@ -198,7 +195,7 @@ void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float*
       const float* kept = dropped(layer, mask, x, begin, end, in, scratch);
       float* h = hidden == nullptr ? own_hidden : hidden + begin * r;
       thin_products(end - begin, in, kept, in, a, r, h);
-      if (base != nullptr) widen((end - begin) * out, base + begin * out, y + begin * out);
+      if (base != nullptr) sum_parts((end - begin) * out, Parts<Bfloat16>{1, {base + begin * out}}, y + begin * out);
       matmul(end - begin, out, r, {h, r, 1}, packed_operand(b, r), y + begin * out, out, true);
     }
   });

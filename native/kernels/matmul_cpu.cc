@@ -8,10 +8,6 @@
 namespace rkif {
 namespace {
 
-using Vec4 = float __attribute__((vector_size(16)));
-using Vec8 = float __attribute__((vector_size(32)));
-using Vec16 = float __attribute__((vector_size(64)));
-
 template <class Vector>
 struct FusedMultiply {
   using Vec = Vector;

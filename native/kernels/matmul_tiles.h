@@ -8,14 +8,9 @@
 
 #include "kernels/clones.h"
 #include "kernels/matmul.h"
+#include "kernels/vectors.h"
 
 namespace rkif {
-
-// Leading dimensions are the caller's: nothing is aligned.
-template <class Vec, class Word>
-RKIF_INLINE void load(const Word* from, Vec& vector) {
-  __builtin_memcpy(&vector, from, sizeof(Vec));
-}
 
 // Rows x (columns of kVectors vectors) of C in registers.
 template <class Multiply, int kRows, int kVectors>

@@ -1,20 +1,12 @@
 #include <algorithm>
 
 #include "kernels/thin_products.h"
-// After it, which switches contraction on for what it holds.
+#include "kernels/vectors.h"
+// After them: it switches contraction on for the rest of the file.
 #include "kernels/fused.h"
 
 namespace rkif {
 namespace {
-
-using Vec4 = float __attribute__((vector_size(16)));
-using Vec8 = float __attribute__((vector_size(32)));
-using Vec16 = float __attribute__((vector_size(64)));
-
-template <class Vec>
-RKIF_INLINE void load(const float* from, Vec& vector) {
-  __builtin_memcpy(&vector, from, sizeof(Vec));
-}
 
 // The sum of a vector's lanes, halved until one is left.
 RKIF_INLINE float lanes_sum(const Vec4& x) { return (x[0] + x[2]) + (x[1] + x[3]); }
