@@ -330,7 +330,7 @@ export type ModelOptions = ModelFamily & {
    * Keep frozen linear layers (not of int8) in the layout of the machine's matrix products: faster, and from the first training step on,
    * which needs a second one for the backward pass, for twice these layers' memory; on a bf16 base and a CPU that multiplies bf16, steps
    * then read a copy of the head in bf16, too. Where weights would else be read from the mapped files, they are in memory of their own then.
-   * Without effect where libtorch or the CPU has no such layout. Default false.
+   * Layers stay as they are where libtorch or the CPU has no such layout. Default false.
    */
   prepack?: boolean;
   /** Where the weights are and all is computed. Default "cpu"; "cuda" is the first GPU. Needs {@link Addon.openCuda}. */

@@ -95,9 +95,9 @@ class Kernels {
 
   // --- norms.h
   virtual void rms_norm(int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon, float* out,
-                        float* inverse) const = 0;
+                        Bfloat16* rounded, float* inverse) const = 0;
   virtual void rms_norm_gradient(int64_t rows, int64_t columns, const float* x, const float* weight,
-                                 const float* inverse, const float* g, float* dx) const = 0;
+                                 const float* inverse, Stored type, const Parts<void>& g, float* dx) const = 0;
   virtual void add_rms_norm_weight_gradient(int64_t rows, int64_t columns, const float* x, const float* inverse,
                                             const float* g, float* dweight) const = 0;
   virtual void layer_norm(int64_t rows, int64_t columns, const float* x, const float* weight, const float* bias,

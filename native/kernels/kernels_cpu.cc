@@ -114,12 +114,13 @@ class CpuKernels final : public Kernels {
   }
 
   void rms_norm(int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon, float* out,
-                float* inverse) const override {
-    rkif::rms_norm(rows, columns, x, weight, epsilon, out, inverse);
+                Bfloat16* rounded, float* inverse) const override {
+    rkif::rms_norm(rows, columns, x, weight, epsilon, out, rounded, inverse);
   }
   void rms_norm_gradient(int64_t rows, int64_t columns, const float* x, const float* weight, const float* inverse,
-                         const float* g, float* dx) const override {
-    rkif::rms_norm_gradient(rows, columns, x, weight, inverse, g, dx);
+                         Stored type, const Parts<void>& g, float* dx) const override {
+    in_stored_type(
+        type, [&]<class T>(T*) { rkif::rms_norm_gradient(rows, columns, x, weight, inverse, parts_of<T>(g), dx); });
   }
   void add_rms_norm_weight_gradient(int64_t rows, int64_t columns, const float* x, const float* inverse, const float* g,
                                     float* dweight) const override {

@@ -4,15 +4,21 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
+#include "kernels/sum.h"
+
 namespace rkif {
 
 // out = weight * (x * r), r = 1 / sqrt(mean(x^2) + epsilon) of the row (Zhang and Sennrich, arXiv 1910.07467).
-// inverse[i] = r of row i; null: not wanted.
+// rounded: the same in bf16, for products that round their operands; one of the two may be null. inverse[i] = r of row
+// i; null: not wanted.
 void rms_norm(int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon, float* out,
-              float* inverse);
-// With g' = g * weight: dx = r * g' - x * r^3 * mean(x * g').
+              Bfloat16* rounded, float* inverse);
+// g is the sum of its parts, T = float or Bfloat16. With g' = g * weight: dx = r * g' - x * r^3 * mean(x * g'). dx may
+// be a part.
+template <class T>
 void rms_norm_gradient(int64_t rows, int64_t columns, const float* x, const float* weight, const float* inverse,
-                       const float* g, float* dx);
+                       const Parts<T>& g, float* dx);
 // dweight += the sum over rows of g * x * r.
 void add_rms_norm_weight_gradient(int64_t rows, int64_t columns, const float* x, const float* inverse, const float* g,
                                   float* dweight);

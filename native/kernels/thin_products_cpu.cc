@@ -8,16 +8,6 @@
 namespace rkif {
 namespace {
 
-// The sum of a vector's lanes, halved until one is left.
-RKIF_INLINE float lanes_sum(const Vec4& x) { return (x[0] + x[2]) + (x[1] + x[3]); }
-RKIF_INLINE float lanes_sum(const Vec8& x) {
-  return lanes_sum(__builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7));
-}
-RKIF_INLINE float lanes_sum(const Vec16& x) {
-  return lanes_sum(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
-                   __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
-}
-
 // kRows rows of x with kRanks of the thin matrix.
 template <class Vec, int kRows, int kRanks>
 RKIF_INLINE void tile(int64_t k, const float* x, int64_t stride, const float* thin, int64_t wanted, float* out,

@@ -15,4 +15,14 @@ RKIF_INLINE void load(const Word* from, Vec& vector) {
   __builtin_memcpy(&vector, from, sizeof(Vec));
 }
 
+// The sum of a vector's lanes, halved until one is left.
+RKIF_INLINE float lanes_sum(const Vec4& x) { return (x[0] + x[2]) + (x[1] + x[3]); }
+RKIF_INLINE float lanes_sum(const Vec8& x) {
+  return lanes_sum(__builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7));
+}
+RKIF_INLINE float lanes_sum(const Vec16& x) {
+  return lanes_sum(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
+                   __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+
 }  // namespace rkif

@@ -66,18 +66,22 @@ at::Tensor DecoderStack::rotated_heads(const at::Tensor& projected, int64_t head
   return rotate(x, heads, places);
 }
 
-at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& input, const LastRows* last,
-                                   const DecoderPass& pass, size_t layer) const {
+RmsNormed DecoderStack::normed(const at::Tensor& x, const at::Tensor& weight) const {
+  return {x, weight, config_.norm_epsilon};
+}
+
+at::Tensor DecoderStack::attention(const RmsNormed& x, const RmsNormed& attending, const DecoderInput& input,
+                                   const LastRows* last, const DecoderPass& pass, size_t layer) const {
   const DecoderConfig& c = config_;
   const Block& block = blocks_[layer];
-  const DecoderRows &all = input.rows, &attending = last ? last->attending : all;
-  const LinearUse query{&block.q, adapter_place(pass, attending, layer, kQ)};
+  const DecoderRows &all = input.rows, &of_queries = last ? last->attending : all;
+  const LinearUse query{&block.q, adapter_place(pass, of_queries, layer, kQ)};
   std::vector<LinearUse> uses = {{&block.k, adapter_place(pass, all, layer, kK)},
                                  {&block.v, adapter_place(pass, all, layer, kV)}};
   if (!last) uses.push_back(query);
   std::vector<at::Tensor> projected = linear_group(x, uses);
-  at::Tensor q = last ? linear_group(at::index_select(x, 0, last->rows), {query})[0] : projected[2];
-  q = rotated_heads(q, c.num_heads, block.query_norm, attending.places);
+  at::Tensor q = last ? linear_group(attending, {query})[0] : projected[2];
+  q = rotated_heads(q, c.num_heads, block.query_norm, of_queries.places);
   KeyValues keys{rotated_heads(projected[0], c.num_key_value_heads, block.key_norm, all.places), projected[1]};
   projected.clear();
   KeyValues prefix = keys;
@@ -88,7 +92,7 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
     keys = input.answers->layers()[layer];
   }
   AttentionPlace place =
-      attention_place(block.q, c.num_heads, attending.spans,
+      attention_place(block.q, c.num_heads, of_queries.spans,
                       attention_dropout_at(pass.attention_rate, pass.counters, site_number(layer, kProbabilities)));
   place.key_heads = c.num_key_value_heads;
   place.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(c.head_size)));
@@ -97,10 +101,10 @@ at::Tensor DecoderStack::attention(const at::Tensor& x, const DecoderInput& inpu
   place.prefix_keys = prefix.keys;
   place.prefix_values = prefix.values;
   at::Tensor mixed = attend(q, keys.keys, keys.values, {}, place);
-  return linear_as_stored(mixed, block.o, adapter_place(pass, attending, layer, kO));
+  return linear_as_stored(mixed, block.o, adapter_place(pass, of_queries, layer, kO));
 }
 
-at::Tensor DecoderStack::feed_forward(const at::Tensor& x, const DecoderRows& rows, const DecoderPass& pass,
+at::Tensor DecoderStack::feed_forward(const RmsNormed& x, const DecoderRows& rows, const DecoderPass& pass,
                                       size_t layer) const {
   const Block& block = blocks_[layer];
   const bool narrow = block.gate.narrow() && block.up.narrow() && block.down.narrow();
@@ -116,10 +120,12 @@ at::Tensor DecoderStack::layer_of(const at::Tensor& x, const DecoderInput& input
   const Block& weights = blocks_[layer];
   const LastRows* last = layer + 1 == blocks_.size() ? input.last.get() : nullptr;
   if (last && !last->rows.defined()) last = nullptr;
-  at::Tensor mixed = attention(rms_norm(x, weights.input_norm, config_.norm_epsilon), input, last, pass, layer);
-  at::Tensor middle = add_dropped(last ? at::index_select(x, 0, last->rows) : x, mixed, {}, pass.abort);
-  at::Tensor out = feed_forward(rms_norm(middle, weights.feed_forward_norm, config_.norm_epsilon),
-                                last ? last->attending : input.rows, pass, layer);
+  const at::Tensor attending = last ? at::index_select(x, 0, last->rows) : x;
+  at::Tensor mixed =
+      attention(normed(x, weights.input_norm), normed(attending, weights.input_norm), input, last, pass, layer);
+  at::Tensor middle = add_dropped(attending, mixed, {}, pass.abort);
+  at::Tensor out =
+      feed_forward(normed(middle, weights.feed_forward_norm), last ? last->attending : input.rows, pass, layer);
   return add_dropped(middle, out, {}, pass.abort);
 }
 

@@ -73,9 +73,11 @@ class DecoderStack {
   at::Tensor rotated_heads(const at::Tensor& projected, int64_t heads, const at::Tensor& norm,
                            const Rotation& places) const;
   // Of the rows that attend. `x`: all rows.
-  at::Tensor attention(const at::Tensor& x, const DecoderInput& input, const LastRows* last, const DecoderPass& pass,
-                       size_t layer) const;
-  at::Tensor feed_forward(const at::Tensor& x, const DecoderRows& rows, const DecoderPass& pass, size_t layer) const;
+  RmsNormed normed(const at::Tensor& x, const at::Tensor& weight) const;
+  // `attending`: the rows of x that attend, normalised alike.
+  at::Tensor attention(const RmsNormed& x, const RmsNormed& attending, const DecoderInput& input, const LastRows* last,
+                       const DecoderPass& pass, size_t layer) const;
+  at::Tensor feed_forward(const RmsNormed& x, const DecoderRows& rows, const DecoderPass& pass, size_t layer) const;
   at::Tensor layer_of(const at::Tensor& x, const DecoderInput& input, const DecoderPass& pass, size_t layer) const;
 
   const DecoderConfig config_;

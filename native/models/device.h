@@ -26,6 +26,18 @@ inline Stored stored_type(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kBFloat16 ? Stored::kBfloat16 : Stored::kFloat32;
 }
 
+// The values of up to kMostParts contiguous tensors of one type and size.
+inline Parts<void> parts_of(const std::vector<at::Tensor>& tensors) {
+  TORCH_INTERNAL_ASSERT(!tensors.empty() && tensors.size() <= size_t{kMostParts});
+  Parts<void> parts;
+  for (const at::Tensor& tensor : tensors) {
+    TORCH_INTERNAL_ASSERT(tensor.is_contiguous() && tensor.scalar_type() == tensors[0].scalar_type() &&
+                          tensor.numel() == tensors[0].numel());
+    parts.at[parts.count++] = tensor.const_data_ptr();
+  }
+  return parts;
+}
+
 // Whether what runs on the device reads the host's memory where it lies. Not a GPU, nor the CPU while it has other
 // kernels than its own: in tests it stands for a GPU then.
 bool reads_host_memory(c10::Device device);

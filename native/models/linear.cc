@@ -8,6 +8,7 @@
 #include <ATen/ops/mul.h>
 #include <ATen/ops/sum.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -21,24 +22,44 @@
 namespace rkif {
 namespace {
 
-// Rows in the type of the weights that they are multiplied with: converted once, when a layer first asks for it.
-class TypedRows {
+// What the layers of a group read, in the types that they read it in: given, or made by a norm.
+class GroupRows {
  public:
-  explicit TypedRows(const at::Tensor& rows) : rows_(rows) {}
-  const at::Tensor& as_given() const { return rows_; }
-  const at::Tensor& as(at::ScalarType type) {
-    if (!typed_.defined() || typed_.scalar_type() != type) typed_ = rows_.to(type);
-    return typed_;
+  explicit GroupRows(const at::Tensor& rows) : wide_(rows.scalar_type() == at::kFloat ? rows : at::Tensor()) {
+    if (!wide_.defined()) rounded_ = rows;
+  }
+  // Every type that is going to be asked for, in one pass.
+  GroupRows(const RmsNormed& of, const std::vector<LinearUse>& uses, at::Tensor* inverse) {
+    bool wide = false, rounded = false;
+    for (const LinearUse& use : uses) {
+      wide = wide || !use.layer->rounds() || use.layer->adapter_active();
+      rounded = rounded || use.layer->rounds();
+    }
+    const NormedRows rows = normed_rows(of, wide, rounded, inverse != nullptr);
+    wide_ = rows.wide;
+    rounded_ = rows.rounded;
+    if (inverse) *inverse = rows.inverse;
   }
 
+  // fp32, which adapters and fp32 weights take.
+  const at::Tensor& wide() {
+    if (!wide_.defined()) wide_ = rounded_.to(at::kFloat);
+    return wide_;
+  }
+  // bf16, converted once.
+  const at::Tensor& rounded() {
+    if (!rounded_.defined()) rounded_ = wide_.to(at::kBFloat16);
+    return rounded_;
+  }
+  const at::Tensor& as(at::ScalarType type) { return type == at::kFloat ? wide() : rounded(); }
+
  private:
-  const at::Tensor& rows_;
-  at::Tensor typed_;
+  at::Tensor wide_, rounded_;
 };
 
 // x W^T and y W, computed in the weight's type; int8 gives fp32.
-at::Tensor times_transposed(TypedRows& x, const Linear& layer) {
-  if (layer.scales.defined()) return times_transposed(x.as(at::kBFloat16), QuantisedRows{layer.weight, layer.scales});
+at::Tensor times_transposed(GroupRows& x, const Linear& layer) {
+  if (layer.scales.defined()) return times_transposed(x.rounded(), QuantisedRows{layer.weight, layer.scales});
   const at::Tensor& in = x.as(layer.type());
   const Prepacked* prepacked = layer.prepacked();
   return prepacked ? prepacked->times_transposed(in) : at::mm(in, layer.weight.t());
@@ -71,7 +92,7 @@ at::Tensor add_with_sums(const at::Tensor& y, const at::Tensor& x, const Linear&
 bool leaves_as_stored(const LinearUse& use) { return use.as_stored && use.layer->narrow(); }
 
 // `low_rank`, where it is wanted, becomes A dropout(x), which the gradient of B needs.
-at::Tensor forward_values(TypedRows& x, const LinearUse& use, at::Tensor* low_rank) {
+at::Tensor forward_values(GroupRows& x, const LinearUse& use, at::Tensor* low_rank) {
   const Linear& layer = *use.layer;
   const at::Tensor product = times_transposed(x, layer);
   if (leaves_as_stored(use)) return product;
@@ -81,7 +102,7 @@ at::Tensor forward_values(TypedRows& x, const LinearUse& use, at::Tensor* low_ra
   at::Tensor y = widens ? at::empty(product.sizes(), product.options().dtype(at::kFloat)) : product.to(at::kFloat);
   if (layer.bias.defined()) y.add_(layer.bias.detach());
   if (!layer.adapter_active()) return y;
-  at::Tensor in = x.as_given().contiguous();
+  at::Tensor in = x.wide().contiguous();
   if (layer.a_sums.defined()) {
     at::Tensor h = add_with_sums(y, in, layer, use.adapter_dropout);
     if (low_rank) *low_rank = std::move(h);
@@ -108,22 +129,26 @@ const at::Tensor& trained(const Linear& layer) {
 }
 
 struct LinearKept {
-  at::Tensor x;                      // only where a gradient of A or W needs it
-  at::ScalarType type;               // of x
+  std::optional<RmsNormed> norm;     // whose rows the layers read
+  at::Tensor inverse;                // of the norm
+  at::Tensor x;                      // what the layers read; only where a gradient of A or W needs it
+  at::ScalarType type;               // of the gradient of what the layers read
   std::vector<at::Tensor> low_rank;  // A dropout(x) of every use
   std::vector<LinearUse> uses;       // models own their layers, graphs live within one call
+
+  bool trains_norm() const { return norm && norm->weight.requires_grad(); }
+  // Whether adapters add to the gradient of what the layers read.
+  bool adds() const {
+    return std::any_of(uses.begin(), uses.end(), [](const LinearUse& use) { return use.layer->adapter_active(); });
+  }
 };
 
 // The sum of products with weights of one type, in the type of x.
 at::Tensor sum_of(const std::vector<at::Tensor>& products, at::ScalarType type) {
   if (products.size() == 1) return products[0].to(type);
-  TORCH_INTERNAL_ASSERT(!products.empty() && products.size() <= kMostUses && type == at::kFloat);
+  TORCH_INTERNAL_ASSERT(type == at::kFloat);
   NamedWork work("rkif::sum");
-  Parts<void> parts;
-  for (const at::Tensor& product : products) {
-    TORCH_INTERNAL_ASSERT(product.is_contiguous() && product.scalar_type() == products[0].scalar_type());
-    parts.at[parts.count++] = product.const_data_ptr();
-  }
+  const Parts<void> parts = parts_of(products);
   const bool in_place = products[0].scalar_type() == type;
   at::Tensor sum = in_place ? products[0] : at::empty_like(products[0], products[0].options().dtype(type));
   kernels_of(sum).sum_parts(sum.numel(), stored_type(products[0]), parts, sum.mutable_data_ptr<float>());
@@ -156,16 +181,19 @@ void add_gradients(const LinearUse& use, const at::Tensor& x, const at::Tensor& 
 }
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  // `leaf`, one that trains, is there to put the outputs on the graph where x is not.
+  // `leaf`, one that trains, is there to put the outputs on the graph where x is not. Where there is a `norm_weight`,
+  // the layers read the rows of x normalised.
   static variable_list forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& leaf,
+                               const std::optional<at::Tensor>& norm_weight, double epsilon,
                                const std::vector<LinearUse>& uses) {
     // What nobody used has no gradient: nothing is computed for it.
     context->set_materialize_grads(false);
-    LinearKept kept{{}, x.scalar_type(), std::vector<at::Tensor>(uses.size()), uses};
-    TypedRows rows(x);
+    LinearKept kept{{}, {}, {}, x.scalar_type(), std::vector<at::Tensor>(uses.size()), uses};
+    if (norm_weight) kept.norm = RmsNormed{values_of(x), *norm_weight, epsilon};
+    GroupRows rows = kept.norm ? GroupRows(*kept.norm, uses, &kept.inverse) : GroupRows(values_of(x));
     variable_list outputs;
     for (size_t i = 0; i < uses.size(); ++i) outputs.push_back(forward_values(rows, uses[i], &kept.low_rank[i]));
-    if (leaf) kept.x = values_of(x).contiguous();
+    if (leaf) kept.x = rows.wide().contiguous();
     keep(context, std::move(kept));
     return outputs;
   }
@@ -174,35 +202,76 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     LinearKept kept = take<LinearKept>(context);
     std::vector<at::Tensor> dy, products;
     for (const at::Tensor& gradient : gradients) dy.push_back(gradient.defined() ? gradient.contiguous() : gradient);
-    at::Tensor dx;
-    if (context->needs_input_grad(0)) {
+    if (context->needs_input_grad(0) || kept.trains_norm()) {
       for (size_t i = 0; i < dy.size(); ++i) {
         if (dy[i].defined()) products.push_back(times(dy[i], *kept.uses[i].layer));
       }
-      if (!products.empty()) dx = sum_of(products, kept.type);
-      products.clear();
+    }
+    at::Tensor dx;
+    const bool any = !products.empty();
+    // The norm's gradient takes the products as they are where it is the only one to read their sum.
+    if (any && (!kept.norm || kept.adds() || kept.trains_norm())) {
+      dx = sum_of(products, kept.type);
+      products = {dx};
     }
     for (size_t i = 0; i < dy.size(); ++i) {
       if (dy[i].defined()) add_gradients(kept.uses[i], kept.x, kept.low_rank[i], dy[i], dx);
     }
-    return {dx, {}, {}};
+    if (any && kept.norm) dx = through_norm(kept, products, context->needs_input_grad(0));
+    return {dx, {}, {}, {}, {}};
+  }
+
+  // `parts`: of the gradient of what the layers read.
+  static at::Tensor through_norm(const LinearKept& kept, const std::vector<at::Tensor>& parts, bool needed) {
+    if (kept.trains_norm()) add_norm_weight_gradient(*kept.norm, kept.inverse, parts[0]);
+    if (!needed) return {};
+    at::Tensor dx = parts[0].scalar_type() == at::kFloat ? parts[0] : at::empty_like(kept.norm->x);
+    norm_gradient(*kept.norm, kept.inverse, parts, dx);
+    return dx;
   }
 };
+
+void check_group(const std::vector<LinearUse>& uses) {
+  TORCH_CHECK(!uses.empty() && uses.size() <= kMostUses, "linear: ", uses.size(), " layers of the same rows");
+  for (const LinearUse& use : uses) {
+    TORCH_CHECK(use.layer->type() == uses[0].layer->type(), "linear: layers of the same rows, of different types");
+  }
+}
+
+// One that trains; none: no value.
+std::optional<at::Tensor> trained(const std::vector<LinearUse>& uses) {
+  std::optional<at::Tensor> leaf;
+  for (const LinearUse& use : uses) {
+    if (const at::Tensor& own = trained(*use.layer); own.defined()) leaf = own;
+  }
+  return leaf;
+}
+
+std::vector<at::Tensor> values_of_group(GroupRows rows, const std::vector<LinearUse>& uses) {
+  std::vector<at::Tensor> outputs;
+  for (const LinearUse& use : uses) outputs.push_back(forward_values(rows, use, nullptr));
+  return outputs;
+}
 
 }  // namespace
 
 std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<LinearUse>& uses) {
-  TORCH_CHECK(!uses.empty() && uses.size() <= kMostUses, "linear: ", uses.size(), " layers of the same rows");
-  std::optional<at::Tensor> leaf;
-  for (const LinearUse& use : uses) {
-    TORCH_CHECK(use.layer->type() == uses[0].layer->type(), "linear: layers of the same rows, of different types");
-    if (const at::Tensor& own = trained(*use.layer); own.defined()) leaf = own;
+  check_group(uses);
+  TORCH_CHECK(uses.size() == 1 || x.scalar_type() == at::kFloat, "linear: ", x.scalar_type(),
+              " rows for several layers");
+  const std::optional<at::Tensor> leaf = trained(uses);
+  if (leaf || tracks(x)) return LinearFunction::apply(x, leaf, std::nullopt, 0.0, uses);
+  return values_of_group(GroupRows(x), uses);
+}
+
+std::vector<at::Tensor> linear_group(const RmsNormed& rows, const std::vector<LinearUse>& uses) {
+  check_group(uses);
+  const std::optional<at::Tensor> leaf = trained(uses);
+  const RmsNormed of{rows.x.contiguous(), rows.weight, rows.epsilon};
+  if (leaf || tracks(of.x) || tracks(of.weight)) {
+    return LinearFunction::apply(of.x, leaf, std::optional<at::Tensor>(of.weight), of.epsilon, uses);
   }
-  if (leaf || tracks(x)) return LinearFunction::apply(x, leaf, uses);
-  TypedRows rows(x);
-  std::vector<at::Tensor> outputs;
-  for (const LinearUse& use : uses) outputs.push_back(forward_values(rows, use, nullptr));
-  return outputs;
+  return values_of_group(GroupRows(of, uses, nullptr), uses);
 }
 
 at::Tensor linear_as_stored(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {

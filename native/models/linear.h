@@ -7,6 +7,7 @@
 
 #include "kernels/sum.h"
 #include "models/dropout.h"
+#include "models/norm.h"
 #include "models/prepacked.h"
 
 namespace rkif {
@@ -82,6 +83,10 @@ inline constexpr size_t kMostUses = kMostParts;
 // it once, and its gradient is made in one pass over those of the layers. Where one of them trains, or x has a
 // gradient, all outputs are on the graph.
 std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<LinearUse>& uses);
+
+// linear_group(rms_norm(rows), uses), up to the rounding of gradients: the normalised rows are made in the types that
+// the layers read, and only there, and their gradient goes through the norm where the layers' parts of it meet.
+std::vector<at::Tensor> linear_group(const RmsNormed& rows, const std::vector<LinearUse>& uses);
 
 // x: [rows, in] fp32 -> [rows, out] fp32. `adapter_dropout` acts on the input of A only. A bf16 or int8 weight takes
 // x rounded to bf16 (the adapter does not).

@@ -101,6 +101,10 @@ at::Tensor T5Stack::embedded(const at::Tensor& ids, const at::Tensor& embedding,
   return dropout(embed(ids, embedding), place(pass, 0, kEmbedding));
 }
 
+RmsNormed T5Stack::normed(const at::Tensor& x, const at::Tensor& weight) const {
+  return {x, weight, config_.layer_norm_epsilon};
+}
+
 at::Tensor T5Stack::finished(const at::Tensor& x, const T5Pass& pass) const {
   return dropout(rms_norm(x, final_norm_, config_.layer_norm_epsilon), place(pass, 0, kFinal));
 }
@@ -112,7 +116,7 @@ KeyValues T5Stack::key_values(const at::Tensor& states, const T5Pass& pass, int6
   return {both[0], both[1]};
 }
 
-T5Stack::Projections T5Stack::projections(const at::Tensor& x, const T5Pass& pass, int64_t layer) const {
+T5Stack::Projections T5Stack::projections(const RmsNormed& x, const T5Pass& pass, int64_t layer) const {
   const Attention& weights = blocks_[layer].self;
   auto place = [&](uint32_t site) { return adapter_place(pass, layer, site, !decoder_); };
   std::vector<at::Tensor> all =
@@ -142,7 +146,7 @@ at::Tensor T5Stack::attention(const at::Tensor& q, const T5Keys& to, const Atten
   return linear_as_stored(mixed, weights.o, adapter_place(pass, layer, kSelfO + offset, !decoder_));
 }
 
-at::Tensor T5Stack::self_attention(const at::Tensor& x, const T5DecoderInput* kept, const AttentionBias& bias,
+at::Tensor T5Stack::self_attention(const RmsNormed& x, const T5DecoderInput* kept, const AttentionBias& bias,
                                    const Spans& spans, const T5Pass& pass, int64_t layer) const {
   Projections own = projections(x, pass, layer);
   if (kept) {
@@ -154,12 +158,11 @@ at::Tensor T5Stack::self_attention(const at::Tensor& x, const T5DecoderInput* ke
 
 at::Tensor T5Stack::feed_forward(const at::Tensor& x, const T5Pass& pass, int64_t layer) const {
   const Block& block = blocks_[layer];
-  at::Tensor in = rms_norm(x, block.feed_forward_norm, config_.layer_norm_epsilon);
   const bool narrow = block.wi.narrow() && block.wo.narrow() && (!config_.gated || block.wi_1.narrow());
   auto place_of = [&](uint32_t site) { return adapter_place(pass, layer, site, !decoder_); };
   std::vector<LinearUse> uses = {{&block.wi, place_of(kWi), narrow}};
   if (config_.gated) uses.push_back({&block.wi_1, place_of(kWi1), narrow});
-  std::vector<at::Tensor> products = linear_group(in, uses);
+  std::vector<at::Tensor> products = linear_group(normed(x, block.feed_forward_norm), uses);
   at::Tensor inside = activate(config_.activation, products[0], config_.gated ? products[1] : at::Tensor(),
                                place(pass, layer, kFeedForwardInside));
   products.clear();
@@ -172,8 +175,8 @@ at::Tensor T5Stack::encode(const T5EncoderInput& input, const at::Tensor& embedd
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     // By value: the backward pass may call it when this function has returned.
     auto block = [=, this, spans = input.spans, reach = input.bias.reach](const PartInputs& inputs) {
-      at::Tensor in = rms_norm(inputs[0], blocks_[layer].self_norm, config_.layer_norm_epsilon);
-      at::Tensor out = self_attention(in, nullptr, {inputs[2], reach}, spans, pass, layer);
+      at::Tensor out =
+          self_attention(normed(inputs[0], blocks_[layer].self_norm), nullptr, {inputs[2], reach}, spans, pass, layer);
       return feed_forward(add_dropped(inputs[0], out, place(pass, layer, kSelfOutput), pass.abort), pass, layer);
     };
     x = checkpointed(pass.checkpointing, block, {x, {}, input.bias.table});
@@ -185,14 +188,13 @@ at::Tensor T5Stack::decoder_block(const PartInputs& inputs, const T5DecoderInput
                                   const T5Pass& pass, size_t layer) const {
   const auto& [before, states, table] = inputs;
   const Block& block = blocks_[layer];
-  at::Tensor in = rms_norm(before, block.self_norm, config_.layer_norm_epsilon);
-  at::Tensor out = self_attention(in, input.answers ? &input : nullptr, {table, input.bias.reach}, input.self, pass,
-                                  static_cast<int64_t>(layer));
+  at::Tensor out = self_attention(normed(before, block.self_norm), input.answers ? &input : nullptr,
+                                  {table, input.bias.reach}, input.self, pass, static_cast<int64_t>(layer));
   at::Tensor x = add_dropped(before, out, place(pass, layer, kSelfOutput), pass.abort);
 
-  in = rms_norm(x, block.cross_norm, config_.layer_norm_epsilon);
   const T5Keys to = cross.keys.keys.defined() ? cross : cross_keys(states, input, pass, layer);
-  at::Tensor q = linear(in, block.cross.q, adapter_place(pass, layer, kCrossQ, !decoder_));
+  const LinearUse query{&block.cross.q, adapter_place(pass, layer, kCrossQ, !decoder_)};
+  at::Tensor q = linear_group(normed(x, block.cross_norm), {query})[0];
   out = attention(q, to, {}, input.cross, pass, layer, true);
   x = add_dropped(x, out, place(pass, layer, kCrossOutput), pass.abort);
   return feed_forward(x, pass, layer);

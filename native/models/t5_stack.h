@@ -91,6 +91,7 @@ class T5Stack {
   Dropout adapter_place(const T5Pass& pass, int64_t layer, uint32_t site, bool encoder_rows) const;
   AttentionDropout probabilities(const T5Pass& pass, int64_t layer, uint32_t site) const;
   at::Tensor embedded(const at::Tensor& ids, const at::Tensor& embedding, const T5Pass& pass) const;
+  RmsNormed normed(const at::Tensor& x, const at::Tensor& weight) const;
   at::Tensor finished(const at::Tensor& x, const T5Pass& pass) const;
   T5Keys absorbed(const Block& block, const at::Tensor& states) const;
   // What a layer attends to across where nothing has been computed before.
@@ -102,9 +103,9 @@ class T5Stack {
     at::Tensor q;
     KeyValues keys;
   };
-  Projections projections(const at::Tensor& x, const T5Pass& pass, int64_t layer) const;
+  Projections projections(const RmsNormed& x, const T5Pass& pass, int64_t layer) const;
   // `kept`: the decoder's input where keys and values are kept; null: the rows attend to their own.
-  at::Tensor self_attention(const at::Tensor& x, const T5DecoderInput* kept, const AttentionBias& bias,
+  at::Tensor self_attention(const RmsNormed& x, const T5DecoderInput* kept, const AttentionBias& bias,
                             const Spans& spans, const T5Pass& pass, int64_t layer) const;
   at::Tensor attention(const at::Tensor& q, const T5Keys& to, const AttentionBias& bias, const Spans& spans,
                        const T5Pass& pass, int64_t layer, bool cross) const;

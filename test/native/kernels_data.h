@@ -73,6 +73,12 @@ std::vector<T> rounded(const std::vector<float>& values) {
   return out;
 }
 
+inline std::vector<float> widened(const std::vector<Bfloat16>& values) {
+  std::vector<float> out;
+  for (Bfloat16 value : values) out.push_back(rkif::widened(value));
+  return out;
+}
+
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }

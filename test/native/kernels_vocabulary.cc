@@ -95,15 +95,12 @@ TEST("vocabulary: a matrix in bf16 gives the same bits as one that is rounded on
 }
 
 TEST("vocabulary: the same bits whatever the threads") {
-  const int before = at::get_num_threads();
   Problem p(40, 900, 200);
   for (bool narrow : {false, true}) {
-    at::set_num_threads(1);
-    const std::vector<float> logits = p.logits(narrow), gradient = p.gradient(narrow);
+    std::vector<float> logits, gradient;
+    with_threads(1, [&] { logits = p.logits(narrow), gradient = p.gradient(narrow); });
     for (int threads : {2, 3, 7}) {
-      at::set_num_threads(threads);
-      CHECK(p.logits(narrow) == logits && p.gradient(narrow) == gradient);
+      with_threads(threads, [&] { CHECK(p.logits(narrow) == logits && p.gradient(narrow) == gradient); });
     }
   }
-  at::set_num_threads(before);
 }

@@ -106,12 +106,14 @@ class CudaKernels final : public Kernels {
     });
   }
   void rms_norm(int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon, float* out,
-                float* inverse) const override {
-    cuda::rms_norm(context_(), rows, columns, x, weight, epsilon, out, inverse);
+                Bfloat16* rounded, float* inverse) const override {
+    cuda::rms_norm(context_(), rows, columns, x, weight, epsilon, out, rounded, inverse);
   }
   void rms_norm_gradient(int64_t rows, int64_t columns, const float* x, const float* weight, const float* inverse,
-                         const float* g, float* dx) const override {
-    cuda::rms_norm_gradient(context_(), rows, columns, x, weight, inverse, g, dx);
+                         Stored type, const Parts<void>& g, float* dx) const override {
+    in_stored_type(type, [&]<class T>(T*) {
+      cuda::rms_norm_gradient(context_(), rows, columns, x, weight, inverse, parts_of<T>(g), dx);
+    });
   }
   void add_rms_norm_weight_gradient(int64_t rows, int64_t columns, const float* x, const float* inverse, const float* g,
                                     float* dweight) const override {

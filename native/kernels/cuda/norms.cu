@@ -50,7 +50,7 @@ __device__ bool exists(const Share&, int64_t first, int64_t columns, int thread,
 template <class Plan>
 __global__ void __launch_bounds__(kBlock, 2)
     rms_norm_rows(int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon, float* out,
-                  float* inverse) {
+                  Bfloat16* rounded, float* inverse) {
   using Share = typename Plan::Share;
   const int thread = Plan::thread();
   for (int64_t i = Plan::first_row(); i < rows; i += Plan::row_step()) {
@@ -69,16 +69,18 @@ __global__ void __launch_bounds__(kBlock, 2)
       weights.load(weight + first, columns - first, thread);
       RKIF_UNROLL
       for (int e = 0; e < Share::kElements; ++e) weights.at[e] *= values.at[e] * scale;
-      weights.store(out + i * columns + first, columns - first, thread);
+      const int64_t at = i * columns + first;
+      if (out != nullptr) weights.store(out + at, columns - first, thread);
+      if (rounded != nullptr) weights.store(rounded + at, columns - first, thread);
     });
     if (inverse != nullptr && thread == 0) inverse[i] = scale;
   }
 }
 
-template <class Plan>
+template <class Plan, class T>
 __global__ void __launch_bounds__(kBlock, 2)
     rms_norm_gradient_rows(int64_t rows, int64_t columns, const float* x, const float* weight, const float* inverse,
-                           const float* g, float* dx) {
+                           Parts<T> g, float* dx) {
   using Share = typename Plan::Share;
   const int thread = Plan::thread();
   for (int64_t i = Plan::first_row(); i < rows; i += Plan::row_step()) {
@@ -86,7 +88,16 @@ __global__ void __launch_bounds__(kBlock, 2)
     const auto load = [&](int64_t first) {
       const int64_t at = i * columns + first;
       values.load(x + at, columns - first, thread);
-      gradients.load(g + at, columns - first, thread);
+      gradients.load(g.at[0] + at, columns - first, thread);
+      RKIF_UNROLL
+      for (int k = 1; k < kMostParts; ++k) {
+        if (k < g.count) {
+          Share more;
+          more.load(g.at[k] + at, columns - first, thread);
+          RKIF_UNROLL
+          for (int e = 0; e < Share::kElements; ++e) gradients.at[e] += more.at[e];
+        }
+      }
       Share weights;
       weights.load(weight + first, columns - first, thread);
       RKIF_UNROLL
@@ -231,20 +242,28 @@ bool wide_rows(int64_t columns, const T*... pointers) {
 }  // namespace
 
 void rms_norm(const Context& context, int64_t rows, int64_t columns, const float* x, const float* weight, float epsilon,
-              float* out, float* inverse) {
-  with_plan(context, rows, columns, wide_rows(columns, x, weight, out), [&](auto plan, unsigned grid) {
+              float* out, Bfloat16* rounded, float* inverse) {
+  const bool wide = wide_rows(columns, x, weight, out) && allow_wide(4, rounded);
+  with_plan(context, rows, columns, wide, [&](auto plan, unsigned grid) {
     launch(context, "rms_norm", grid, kBlock, 0, rms_norm_rows<typename decltype(plan)::type>, rows, columns, x, weight,
-           epsilon, out, inverse);
+           epsilon, out, rounded, inverse);
   });
 }
 
+template <class T>
 void rms_norm_gradient(const Context& context, int64_t rows, int64_t columns, const float* x, const float* weight,
-                       const float* inverse, const float* g, float* dx) {
-  with_plan(context, rows, columns, wide_rows(columns, x, weight, g, dx), [&](auto plan, unsigned grid) {
-    launch(context, "rms_norm_gradient", grid, kBlock, 0, rms_norm_gradient_rows<typename decltype(plan)::type>, rows,
-           columns, x, weight, inverse, g, dx);
+                       const float* inverse, const Parts<T>& g, float* dx) {
+  const bool wide = wide_rows(columns, x, weight, dx) && allow_wide(4, g.at[0], g.at[1], g.at[2]);
+  with_plan(context, rows, columns, wide, [&](auto plan, unsigned grid) {
+    launch(context, "rms_norm_gradient", grid, kBlock, 0, rms_norm_gradient_rows<typename decltype(plan)::type, T>,
+           rows, columns, x, weight, inverse, g, dx);
   });
 }
+
+template void rms_norm_gradient(const Context&, int64_t, int64_t, const float*, const float*, const float*,
+                                const Parts<float>&, float*);
+template void rms_norm_gradient(const Context&, int64_t, int64_t, const float*, const float*, const float*,
+                                const Parts<Bfloat16>&, float*);
 
 void layer_norm(const Context& context, int64_t rows, int64_t columns, const float* x, const float* weight,
                 const float* bias, float epsilon, float* out, Moments* moments) {

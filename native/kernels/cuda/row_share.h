@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/unroll.h"
 
@@ -40,24 +41,27 @@ struct RowShare {
   static __device__ int column(int thread, int element) {
     return (element / kWidth * kThreads + thread) * kWidth + element % kWidth;
   }
-  // Zero from `columns` on.
-  __device__ void load(const float* row, int64_t columns, int thread) {
+  // Zero from `columns` on. T = float or Bfloat16.
+  template <class T>
+  __device__ void load(const T* row, int64_t columns, int thread) {
     RKIF_UNROLL
     for (int pack = 0; pack < kPacks; ++pack) {
       const int first = column(thread, pack * kWidth);
-      Wide<float, kWidth> values{};
+      Wide<T, kWidth> values{};
       if (first < columns) values = load_wide<kWidth>(row + first);
       RKIF_UNROLL
-      for (int i = 0; i < kWidth; ++i) at[pack * kWidth + i] = values.at[i];
+      for (int i = 0; i < kWidth; ++i) at[pack * kWidth + i] = widened(values.at[i]);
     }
   }
-  __device__ void store(float* row, int64_t columns, int thread) const {
+  // Rounded to T.
+  template <class T>
+  __device__ void store(T* row, int64_t columns, int thread) const {
     RKIF_UNROLL
     for (int pack = 0; pack < kPacks; ++pack) {
       const int first = column(thread, pack * kWidth);
-      Wide<float, kWidth> values;
+      Wide<T, kWidth> values;
       RKIF_UNROLL
-      for (int i = 0; i < kWidth; ++i) values.at[i] = at[pack * kWidth + i];
+      for (int i = 0; i < kWidth; ++i) rkif::store(at[pack * kWidth + i], values.at[i]);
       if (first < columns) store_wide<kWidth>(values, row + first);
     }
   }

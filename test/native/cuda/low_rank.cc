@@ -116,17 +116,26 @@ TEST("cuda low rank: what is not wanted is not needed") {
   Results some(s);
   cuda::low_rank_forward(context, s.rows, problem.layer(), problem.x.data(), some.y.data(), nullptr);
   CHECK(some.y == all.y);
-  // On a product in bf16 whose values are ones, too: nothing of y itself is read.
-  Bfloat16 one;
-  store(1, one);
-  const std::vector<Bfloat16> base(s.rows * s.out, one);
-  std::fill(some.y.begin(), some.y.end(), kNaN);
-  cuda::low_rank_forward(context, s.rows, problem.layer(), problem.x.data(), some.y.data(), nullptr, base.data());
-  CHECK(some.y == all.y);
   cuda::low_rank_backward(context, s.rows, problem.layer(), nullptr, nullptr, problem.dy.data(), {some.dx.data()});
   // The same sums in an order of their own.
   check_near(some.dx, all.dx, 2e-6);
   cuda::low_rank_backward(context, s.rows, problem.layer(), problem.x.data(), all.hidden.data(), problem.dy.data(),
                           {nullptr, some.da.data(), some.db.data()});
   CHECK(some.da == all.da && some.db == all.db);
+}
+
+TEST("cuda low rank: on a product in bf16, as on the same values in y") {
+  const cuda::Context context = cuda_context();
+  for (const Shape& shape : {Shape{131, 100, 7, 1}, Shape{300, 40, 72, 20}, Shape{260, 48, 33, 8}}) {
+    for (double rate : {0.0, 0.3}) {
+      const Problem problem(shape, rate);
+      const int64_t n = shape.rows * shape.out;
+      const std::vector<Bfloat16> base = rounded(normal(n, 9));
+      std::vector<float> expected = widened(base), y(n, kNaN);
+      cuda::low_rank_forward(context, shape.rows, problem.layer(), problem.x.data(), expected.data(), nullptr);
+      // Nothing of y itself is read.
+      cuda::low_rank_forward(context, shape.rows, problem.layer(), problem.x.data(), y.data(), nullptr, base.data());
+      CHECK(same_bits(y, expected));
+    }
+  }
 }

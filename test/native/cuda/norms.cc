@@ -68,19 +68,34 @@ TEST("cuda norms: RMS norm and its gradients as on the CPU") {
   const cuda::Context context = cuda_context();
   for_problems([&](const Problem& p) {
     std::vector<float> out(p.n, kNaN), expected(p.n), inverse(p.rows, kNaN), expected_inverse(p.rows);
-    rkif::rms_norm(p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, expected.data(), expected_inverse.data());
-    cuda::rms_norm(context, p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, out.data(), inverse.data());
+    rkif::rms_norm(p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, expected.data(), nullptr, expected_inverse.data());
+    cuda::rms_norm(context, p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, out.data(), nullptr, inverse.data());
     check_near(out, expected, 1e-6);
     check_near(inverse, expected_inverse, 1e-6);
     std::vector<float> without(p.n, kNaN);
-    cuda::rms_norm(context, p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, without.data(), nullptr);
+    std::vector<Bfloat16> both(p.n), alone(p.n);
+    cuda::rms_norm(context, p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, without.data(), both.data(), nullptr);
     CHECK(without == out);
+    cuda::rms_norm(context, p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, nullptr, alone.data(), nullptr);
+    CHECK(widened(both) == widened(rounded(out)));
+    CHECK(widened(alone) == widened(both));
 
     std::vector<float> dx(p.n, kNaN), expected_dx(p.n);
-    rkif::rms_norm_gradient(p.rows, p.columns, p.x_at, p.weight_at, expected_inverse.data(), p.g_at,
-                            expected_dx.data());
-    cuda::rms_norm_gradient(context, p.rows, p.columns, p.x_at, p.weight_at, expected_inverse.data(), p.g_at,
-                            dx.data());
+    const auto check_gradient = [&]<class T>(const Parts<T>& g) {
+      rkif::rms_norm_gradient(p.rows, p.columns, p.x_at, p.weight_at, expected_inverse.data(), g, expected_dx.data());
+      cuda::rms_norm_gradient(context, p.rows, p.columns, p.x_at, p.weight_at, expected_inverse.data(), g, dx.data());
+      check_near(dx, expected_dx, 2e-6);
+    };
+    check_gradient(Parts<float>{1, {p.g_at}});
+    check_gradient(Parts<float>{2, {p.g_at, p.x_at}});
+    check_gradient(Parts<Bfloat16>{1, {both.data()}});
+    check_gradient(Parts<Bfloat16>{3, {both.data(), alone.data(), both.data()}});
+    // In the place of a part.
+    dx.assign(p.g_at, p.g_at + p.n);
+    cuda::rms_norm_gradient(context, p.rows, p.columns, p.x_at, p.weight_at, expected_inverse.data(),
+                            Parts<float>{2, {p.x_at, dx.data()}}, dx.data());
+    rkif::rms_norm_gradient(p.rows, p.columns, p.x_at, p.weight_at, expected_inverse.data(),
+                            Parts<float>{2, {p.x_at, p.g_at}}, expected_dx.data());
     check_near(dx, expected_dx, 2e-6);
 
     std::vector<float> dweight(p.columns, 1), expected_dweight = dweight;
@@ -135,8 +150,9 @@ TEST("cuda norms: the same bits whatever thread is first") {
     in_thread_orders([&] {
       std::vector<float> y(p.n), inverse(p.rows), dx(p.n), dy(p.n), dweight(p.columns), dbias(p.columns);
       std::vector<Moments> moments(p.rows);
-      cuda::rms_norm(context, p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, y.data(), inverse.data());
-      cuda::rms_norm_gradient(context, p.rows, p.columns, p.x_at, p.weight_at, inverse.data(), p.g_at, dx.data());
+      cuda::rms_norm(context, p.rows, p.columns, p.x_at, p.weight_at, kEpsilon, y.data(), nullptr, inverse.data());
+      cuda::rms_norm_gradient(context, p.rows, p.columns, p.x_at, p.weight_at, inverse.data(),
+                              Parts<float>{1, {p.g_at}}, dx.data());
       std::vector<std::vector<float>> found{y, inverse, dx};
       cuda::layer_norm(context, p.rows, p.columns, p.x_at, p.weight_at, p.bias_at, kEpsilon, y.data(), moments.data());
       cuda::layer_norm_gradient(context, p.rows, p.columns, p.x_at, p.weight_at, moments.data(), p.g_at, dy.data());
@@ -154,7 +170,7 @@ TEST("cuda norms: a row with what is no number spoils no other") {
   for (int64_t columns : {48, 45, 1536}) {
     std::vector<float> x = normal(3 * columns, 1), weight(columns, 1), out(3 * columns), bias(columns, 0);
     x[columns + 7] = kNaN;
-    cuda::rms_norm(context, 3, columns, x.data(), weight.data(), kEpsilon, out.data(), nullptr);
+    cuda::rms_norm(context, 3, columns, x.data(), weight.data(), kEpsilon, out.data(), nullptr, nullptr);
     for (int64_t i = 0; i < 3 * columns; ++i) CHECK_EQUAL(std::isnan(out[i]), i / columns == 1);
     x[columns + 7] = kInfinity;
     cuda::layer_norm(context, 3, columns, x.data(), weight.data(), bias.data(), kEpsilon, out.data(), nullptr);
