@@ -1,7 +1,7 @@
 // `npm run compile:cuda`: the kernels for GPUs, build/Release/librkif_cuda.so. nvcc is found (CUDA_HOME, PATH, the user's cache) or fetched by
 // pip. Idempotent. See docs/cuda.md.
 //   --fetch-only   fetch what compiling needs and compile nothing
-//   --benchmark    build the program that measures and checks the kernels on a GPU as well
+//   --benchmark    build the programs that measure and test the kernels on a GPU as well
 import { parseArgs } from "node:util";
 
 import { buildCuda, buildCudaExecutable, provideTools } from "./steps/cuda.mjs";
@@ -16,5 +16,7 @@ await main(async () => {
   });
   const tools = values["fetch-only"] ? await provideTools(true) : await buildCuda({ fetch: true });
   if (typeof tools === "string") throw new ScriptError(`the CUDA library cannot be built here: ${tools}`);
-  if (values.benchmark) await buildCudaExecutable("rkif_cuda_kernels_benchmark");
+  if (!values.benchmark) return;
+  for (const program of ["rkif_cuda_kernels_benchmark", "rkif_cuda_tests"])
+    await buildCudaExecutable(program);
 });

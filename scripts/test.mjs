@@ -1,11 +1,11 @@
 // `npm test`: lint, the CUDA library's build, the C++ tests, the TypeScript tests, the packed package; fast first. All run even where one
 // fails. The very last line is the sum over all of them. --emulated adds the C++ tests once more, with the GPU's kernels on
-// an emulated grid in place of the CPU's. `npm run test:parity` (--parity) runs the parity tests alone.
+// an emulated grid in place of the CPU's; --gpu adds those of the kernels, and of models with them, on a card. `npm run test:parity` (--parity) runs the parity tests alone.
 import { parseArgs } from "node:util";
 
 import { checkPackage } from "./check-package.mjs";
 import { lint } from "./lint.mjs";
-import { buildCuda } from "./steps/cuda.mjs";
+import { buildCuda, buildCudaExecutable } from "./steps/cuda.mjs";
 import { buildExecutable, buildNative, withLibtorch } from "./steps/native.mjs";
 import { ScriptError, main, run, runNode, say, tool } from "./steps/process.mjs";
 import { writeSchema } from "./steps/schema.mjs";
@@ -22,7 +22,14 @@ async function cudaLibrary() {
 }
 
 async function nativeTests(libtorch, args = []) {
-  const runner = await buildExecutable(libtorch, "rkif_tests");
+  return runnerTests(libtorch, await buildExecutable(libtorch, "rkif_tests"), args);
+}
+
+async function gpuTests(libtorch, args) {
+  return runnerTests(libtorch, await buildCudaExecutable("rkif_cuda_tests"), args);
+}
+
+async function runnerTests(libtorch, runner, args) {
   const { status, output } = await run(runner, args, {
     env: withLibtorch(libtorch),
     onText: (text) => process.stdout.write(text),
@@ -51,7 +58,7 @@ function withStatus(counts, status) {
 
 await main(async () => {
   const flag = { type: "boolean", default: false };
-  const { values } = parseArgs({ options: { parity: flag, emulated: flag } });
+  const { values } = parseArgs({ options: { parity: flag, emulated: flag, gpu: flag } });
   await compileTypeScript();
   await writeSchema();
   const libtorch = await buildNative();
@@ -62,7 +69,13 @@ await main(async () => {
         "CUDA library": cudaLibrary,
         "C++ tests": () => nativeTests(libtorch),
         ...(values.emulated
-          ? { "C++ tests on an emulated GPU": () => nativeTests(libtorch, ["--emulated"]) }
+          ? { "C++ tests on an emulated GPU": () => nativeTests(libtorch, ["--kernels-of-gpu"]) }
+          : {}),
+        ...(values.gpu
+          ? {
+              "kernels on a GPU": () => gpuTests(libtorch, []),
+              "models with a GPU's kernels": () => gpuTests(libtorch, ["--kernels-of-gpu"]),
+            }
           : {}),
         "TypeScript tests": () => mochaTests(libtorch, ["test/**/*.test.ts"]),
         "packed package": checkPackage,

@@ -14,8 +14,8 @@
  *
  * Batches have inputs of 40 to 200 tokens and answers of 4 to 12 (T5: targets; decoder: the only labels). The peer pads to the batch's
  * longest; tokens a second count no padding. In bfloat16 it computes in the faster of two ways: on a CPU autocast, or the base loaded in
- * it; on a GPU the base loaded in it, as it is or under autocast. `--torch-compile` tries both compiled too, each for at most
- * `--compile-limit` seconds. A round is `--steps` optimizer steps, whose losses are read at its end; a GPU is waited for before and behind it.
+ * it; on a GPU the base loaded in it, as it is or under autocast. `--torch-compile` tries both compiled too, the faster first, for at most
+ * `--compile-limit` seconds together. A round is `--steps` optimizer steps, whose losses are read at its end; a GPU is waited for before and behind it.
  * The evaluation answers records as long as the batches' in a few tokens, as class labels have them: random weights never end an answer.
  *
  * On a GPU both sides have the base in bfloat16 and the adapter in fp32, and memory is the most that was in tensors at once, with what
@@ -39,7 +39,7 @@
  * RKIF_PYTHON names a Python with torch, transformers and peft, which then needs no network; else pip installs them into the cache.
  * Checkpoints (0.2 to 3 GB each; LLaMA 13 and 26 GB) are kept in the cache as well. The decoder in fp32 takes 15 GiB of memory.
  */
-import { writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { describeDevice, inspectCuda } from "../../lib/native/cuda.js";
 import { checkpointOf } from "./peer/checkpoints.js";
@@ -54,7 +54,7 @@ import { findPython } from "./peer/python.js";
 import { measureRun } from "./peer/run.js";
 import type { Setting } from "./peer/setting.js";
 import { measureStartup } from "./peer/startup.js";
-import { measureStep, stepsOn } from "./peer/step.js";
+import { disagreement, measureAlone, measureStep, stepsOn } from "./peer/step.js";
 import {
   cyclesTable,
   evaluationTable,
@@ -66,7 +66,7 @@ import {
   stepTable,
   type Measured,
 } from "./peer/tables.js";
-import { fastestWay, waysOf } from "./peer/ways.js";
+import { fastestWay, hasFailed, waysOf } from "./peer/ways.js";
 
 const options = parseOptions(process.argv.slice(2));
 const { parts: chosen, device, rounds, threads } = options;
@@ -107,6 +107,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {
     progress(`stopped by ${signal}: what was measured before`);
     report();
+    save();
     process.exit(1);
   });
 }
@@ -120,10 +121,10 @@ for (const model of options.models) {
       ...{ model, type, device, checkpoint, python: python.program, threads, rounds, steps, batchSize },
       ...{ equalLengths, tokens, gradientCheckpointing, records, evaluationBatch, newTokens },
     });
-    await save();
   }
 }
 report();
+save();
 
 /** Tables of what has been measured. */
 function report(): void {
@@ -137,11 +138,11 @@ function report(): void {
   if (chosen.has("cycles")) say(cyclesTable(results));
 }
 
-/** After every model and type: what takes an hour shall leave something where it is stopped. */
-async function save(): Promise<void> {
+/** After every part: what takes an hour shall leave something where it is stopped. */
+function save(): void {
   if (options.json === null) return;
   const document = { machine, options: { ...options, parts: [...chosen] }, results };
-  await writeFile(options.json, `${JSON.stringify(document, null, 1)}\n`);
+  writeFileSync(options.json, `${JSON.stringify(document, null, 1)}\n`);
 }
 
 /** @throws an error that says what is missing for a GPU. */
@@ -161,6 +162,7 @@ async function measure(setting: Setting): Promise<void> {
   const training = needsPeer
     ? await fastestWay(setting, (peer, i) => stepsOn(peer, setting, i), trials)
     : { way: waysOf(type, { torchCompile: false, device })[0]!, trials: [] };
+  if (hasFailed(training.trials)) process.exitCode = 1;
   const measured: Measured = { model, type, batchSize: setting.batchSize, ...training };
   results.push(measured);
   const part = async <K extends keyof Measured>(
@@ -178,12 +180,24 @@ async function measure(setting: Setting): Promise<void> {
       progress(`${model} ${type}: ${what} failed: ${(error as Error).message}`);
       process.exitCode = 1;
     }
+    save();
   };
-  await part("step", chosen.has("step") || chosen.has("method"), "training steps", () =>
-    measureStep(setting, measured.way),
-  );
+  const stepWanted = chosen.has("step") || chosen.has("method");
+  const { way } = training;
+  if (way === null) {
+    progress(`${model} ${type}: no way of the peer works, so that this side is measured alone`);
+    await part("alone", stepWanted, "training steps of this side", () => measureAlone(setting));
+  } else {
+    await part("step", stepWanted, "training steps", () => measureStep(setting, way));
+  }
   await part("profile", options.profile, "where a step's time goes", () => measureProfile(setting));
+  await part("cycles", chosen.has("cycles"), "cycles after some tasks", () => measureCycles(setting));
+  if (way === null) return;
   const { step } = measured;
+  if (step?.agreement.within === false) {
+    progress(`${model} ${type}: ${disagreement(type, step.agreement)}`);
+    process.exitCode = 1;
+  }
   await part("method", chosen.has("method") && step !== undefined, "the method's own work", () =>
     measureMethods(setting, step!),
   );
@@ -195,16 +209,18 @@ async function measure(setting: Setting): Promise<void> {
       async (peer) => (await peer.request<GenerateAnswer>(ask)).seconds,
       { ...trials, torchCompile: false },
     );
-    await part("evaluation", chosen.has("evaluation"), "evaluation", () =>
-      measureEvaluation(setting, generating.way),
+    if (hasFailed(generating.trials)) process.exitCode = 1;
+    const evaluation = generating.way;
+    const works = evaluation !== null;
+    await part("evaluation", chosen.has("evaluation") && works, "evaluation", () =>
+      measureEvaluation(setting, evaluation!),
     );
-    await part("memory", chosen.has("memory"), "memory", () =>
-      measureMemory(setting, { step: measured.way, evaluation: generating.way }),
+    await part("memory", chosen.has("memory") && works, "memory", () =>
+      measureMemory(setting, { step: way, evaluation: evaluation! }),
     );
   }
-  await part("startup", chosen.has("startup"), "start-up", () => measureStartup(setting, measured.way));
-  await part("run", chosen.has("run"), "whole runs", () => measureRun(setting, measured.way, options.run));
-  await part("cycles", chosen.has("cycles"), "cycles after some tasks", () => measureCycles(setting));
+  await part("startup", chosen.has("startup"), "start-up", () => measureStartup(setting, way));
+  await part("run", chosen.has("run"), "whole runs", () => measureRun(setting, way, options.run));
 }
 
 function say(line: string): void {

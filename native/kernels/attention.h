@@ -94,8 +94,9 @@ void attention_forward(const AttentionShape& shape, const std::vector<AttentionS
                        float* log_sum_exp, int64_t query_rows, const AttentionPrefix& prefix = {});
 
 // Recomputes the probabilities from q, k and log_sum_exp. grad_q, grad_k, grad_v have the strides of q, k, v and are
-// written (grad_k and grad_v accumulated, zeroed by the caller, as spans may share keys). grad_bias: same form as the
-// table, accumulated in an order that does not depend on threads; null where not wanted.
+// written: grad_k and grad_v in the rows that are keys of a span with queries, as sums where spans share keys; they may
+// be one matrix where k and v are, which is then the sum of both. grad_bias: same form as the table, accumulated in an
+// order that does not depend on threads; null where not wanted.
 void attention_backward(const AttentionShape& shape, const std::vector<AttentionSpan>& spans, const OffsetBias& bias,
                         const AttentionDropout& dropout, const float* q, const float* k, const float* v,
                         const float* out, const float* log_sum_exp, int64_t query_rows, const float* grad_out,

@@ -57,6 +57,13 @@ std::vector<std::vector<size_t>> groups_by_keys(const std::vector<AttentionSpan>
   return groups;
 }
 
+// `size` columns from `column` on of a span's keys.
+void clear_keys(const AttentionSpan& span, int64_t stride, int64_t column, int64_t size, float* gradient) {
+  for (int64_t row = span.key_start; row < span.key_start + span.key_length; row++) {
+    std::fill_n(gradient + row * stride + column, size, 0.0f);
+  }
+}
+
 // One span's and head's gradient by offset, from -(last query position) to key_length - 1.
 int64_t offsets(const AttentionSpan& span) { return span.query_length + span.key_length - 1; }
 
@@ -121,7 +128,13 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
   const int64_t tasks = static_cast<int64_t>(groups.size()) * key_heads;
   run_tasks(tasks, 5 * total_pairs(spans) * shape.heads * shape.head_size, [&](int64_t task) {
     const int64_t first = task % key_heads * group_heads;
-    for (size_t index : groups[task / key_heads]) {
+    const std::vector<size_t>& group = groups[task / key_heads];
+    for (size_t index : group) {
+      if (spans[index].query_length == 0) continue;
+      clear_keys(spans[index], shape.key_stride, task % key_heads * shape.head_size, shape.head_size, grad_k);
+      clear_keys(spans[index], shape.value_stride, task % key_heads * shape.head_size, shape.head_size, grad_v);
+    }
+    for (size_t index : group) {
       const AttentionSpan& span = spans[index];
       if (span.query_length == 0) continue;
       for (int64_t head = first; head < first + group_heads; head++) {

@@ -39,6 +39,16 @@ at::Tensor forward_values(const at::Tensor& q, const at::Tensor& k, const at::Te
   return out;
 }
 
+// Whether all of so many rows are keys of spans with queries; for spans that share none and follow their keys' order.
+bool are_keys(const std::vector<AttentionSpan>& spans, int64_t rows) {
+  int64_t next = 0;
+  for (const AttentionSpan& span : spans) {
+    if (span.query_length == 0 || span.key_start != next) return false;
+    next += span.key_length;
+  }
+  return next == rows;
+}
+
 struct AttentionKept {
   at::Tensor q, k, v, out, log_sum_exp, table;
   int64_t reach;
@@ -66,16 +76,17 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     NamedWork work("rkif::attention");
     at::Tensor dout = gradients[0].contiguous();
     at::Tensor dq = at::empty_like(kept.q);
-    at::Tensor dk = at::zeros_like(kept.k);
-    // The CPU's tasks add to the one after the other.
-    at::Tensor dv = kept.shared ? dk : at::zeros_like(kept.v);
+    const DeviceSpans spans = kept.place.spans->beside(kept.q);
+    const bool all = are_keys(spans.host, kept.k.size(0));
+    at::Tensor dk = all ? at::empty_like(kept.k) : at::zeros_like(kept.k);
+    at::Tensor dv = kept.shared ? dk : all ? at::empty_like(kept.v) : at::zeros_like(kept.v);
     at::Tensor dtable;
     if (kept.table.defined() && context->needs_input_grad(3)) dtable = at::zeros_like(kept.table);
     kernels_of(kept.q).attention_backward(
-        shape_of(kept.q, kept.k, kept.v, kept.place), kept.place.spans->beside(kept.q), bias_of(kept.table, kept.reach),
-        kept.place.dropout, kept.q.const_data_ptr<float>(), kept.k.const_data_ptr<float>(),
-        kept.v.const_data_ptr<float>(), kept.out.const_data_ptr<float>(), kept.log_sum_exp.const_data_ptr<float>(),
-        kept.q.size(0), dout.const_data_ptr<float>(), dq.mutable_data_ptr<float>(), dk.mutable_data_ptr<float>(),
+        shape_of(kept.q, kept.k, kept.v, kept.place), spans, bias_of(kept.table, kept.reach), kept.place.dropout,
+        kept.q.const_data_ptr<float>(), kept.k.const_data_ptr<float>(), kept.v.const_data_ptr<float>(),
+        kept.out.const_data_ptr<float>(), kept.log_sum_exp.const_data_ptr<float>(), kept.q.size(0),
+        dout.const_data_ptr<float>(), dq.mutable_data_ptr<float>(), dk.mutable_data_ptr<float>(),
         dv.mutable_data_ptr<float>(), dtable.defined() ? dtable.mutable_data_ptr<float>() : nullptr);
     // The kernel computes all three in one pass; what nobody asked for is dropped.
     if (!context->needs_input_grad(0)) dq = at::Tensor();

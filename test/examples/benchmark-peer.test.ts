@@ -16,7 +16,8 @@ import {
   type Measured,
 } from "../../examples/benchmarks/peer/tables.js";
 import { shareOfEqual } from "../../examples/benchmarks/peer/evaluation.js";
-import { describeWay, waysOf } from "../../examples/benchmarks/peer/ways.js";
+import { disagreement } from "../../examples/benchmarks/peer/step.js";
+import { describeWay, hasFailed, waysOf } from "../../examples/benchmarks/peer/ways.js";
 
 const mixed = { size: 200, equalLengths: false, tokens: inputTokens };
 
@@ -107,10 +108,14 @@ describe("benchmark against the peer: ratios", () => {
 });
 
 describe("benchmark against the peer: tables", () => {
+  const agreement = {
+    ...{ loss: 10, peerLoss: 10, gradNorm: 1, peerGradNorm: 1 },
+    ...{ lossDifference: 3e-5, gradNormDifference: 0.01, within: true },
+  };
+
   it("a row for every model and type that was measured, with medians and the ratio's spread", () => {
     const way = { precision: "autocast", compile: false } as const;
     const ratio = pairedRatio([4, 6, 8], [2, 2, 2]);
-    const agreement = { loss: 10, lossDifference: 3e-5, gradNormDifference: 0.01 };
     const text = stepTable([
       {
         ...{ model: "t5-base", type: "bfloat16", batchSize: 8, way, trials: [] },
@@ -126,6 +131,31 @@ describe("benchmark against the peer: tables", () => {
       /t5-base bfloat16, batch 8 .* 2\.000 .* 6\.000 .* 3\.00 \(2\.00-4\.00\) .* 500 .* 167 .* autocast, sdpa attention .* 3\.0e-5/,
     );
     expect(text).not.to.include("t5-small");
+  });
+
+  it("say where the two do not compute the same, and what this side takes where the peer does not work", () => {
+    const way = { precision: "bfloat16", compile: false } as const;
+    const ratio = { median: 2, min: 2, max: 2 };
+    const wrong = { ...agreement, peerLoss: 12, within: false };
+    const error = "out of memory";
+    const text = stepTable([
+      {
+        ...{ model: "t5-large", type: "bfloat16", batchSize: 64, way, trials: [] },
+        step: {
+          ...{ agreement: wrong, attention: "sdpa", here: [1], peer: [2], ratio, memory: null, tokens: [9] },
+        },
+      },
+      {
+        ...{ model: "llama-2-7b", type: "bfloat16", batchSize: 16, way: null },
+        trials: [{ way, seconds: null, error }],
+        alone: { here: [2], tokens: [1000], memory: null },
+      },
+    ]);
+    expect(text).to.match(/t5-large .* 3\.0e-5, THEY DISAGREE/);
+    expect(text).to.match(/llama-2-7b bfloat16, batch 16 .* 2\.000 .* - .* - .* 500 .* none works/);
+    expect(disagreement("bfloat16", wrong)).to.include("are 10 and 1 here, 12 and 1 of the peer");
+    expect(hasFailed([{ way, seconds: null, error }])).to.equal(true);
+    expect(hasFailed([{ way: { ...way, compile: true }, seconds: null, error }])).to.equal(false);
   });
 
   it("evaluation: milliseconds of a record, three ways of comparing; memory: this side's share of the peer's", () => {
@@ -163,7 +193,7 @@ describe("benchmark against the peer: tables", () => {
     const memory = peaksOf(onCard(3), onCard(6));
     const way = { precision: "mixed", compile: true } as const;
     const step = {
-      agreement: { loss: 1, lossDifference: 0, gradNormDifference: 0 },
+      agreement,
       ...{
         attention: "sdpa",
         here: [1],

@@ -291,7 +291,7 @@ TEST("attention: backward equals finite differences") {
   check_backward(self_attention(shape(1, 40, false, 0.3f), {130, 20}, true, 0.1), 97);
 }
 
-TEST("attention: spans that share keys add up their gradients, on top of what is there") {
+TEST("attention: spans that share keys add up their gradients, and leave the rows of none") {
   for (bool causal : {false, true}) {
     Problem p = shared_keys(causal);
     check_backward(p, 1);
@@ -299,11 +299,24 @@ TEST("attention: spans that share keys add up their gradients, on top of what is
     std::mt19937 generator(6);
     std::vector<float> grad_out = normal(in.q.size(), 1.0f, generator);
     Result from_zero = run(p, in, grad_out), from_two = run(p, in, grad_out, 2.0f);
-    for (auto part : {&Inputs<float>::k, &Inputs<float>::v, &Inputs<float>::table}) {
-      const std::vector<float>&zero = from_zero.grad.*part, &two = from_two.grad.*part;
-      for (size_t i = 0; i < zero.size(); i++) CHECK_NEAR(two[i], zero[i] + 2, 1e-5);
-    }
+    const std::vector<float>&zero = from_zero.grad.table, &two = from_two.grad.table;
+    for (size_t i = 0; i < zero.size(); i++) CHECK_NEAR(two[i], zero[i] + 2, 1e-5);
     CHECK(same(from_zero.grad.q, from_two.grad.q));
+    // Written where rows are some span's keys, and left where they are not.
+    const auto check_keys = [&](std::vector<float> from_0, const std::vector<float>& from_2, int64_t stride) {
+      std::vector<bool> keys(p.key_rows);
+      for (const AttentionSpan& span : p.spans) {
+        if (span.query_length == 0) continue;
+        for (int64_t row = 0; row < span.key_length; row++) keys[span.key_start + row] = true;
+      }
+      const int64_t width = p.shape.heads / p.shape.group() * p.shape.head_size;
+      for (int64_t i = 0; i < p.key_rows * stride; i++) {
+        if (!keys[i / stride] || i % stride >= width) from_0[i] += 2;
+      }
+      CHECK(same(from_0, from_2));
+    };
+    check_keys(from_zero.grad.k, from_two.grad.k, p.shape.key_stride);
+    check_keys(from_zero.grad.v, from_two.grad.v, p.shape.value_stride);
   }
 }
 
@@ -321,9 +334,12 @@ TEST("attention: gradients of shared keys are summed in the order of the spans")
   Result together = run(p, in, grad_out);
   std::vector<float> grad_q(in.q.size()), grad_k(in.k.size()), grad_v(in.v.size());
   for (const AttentionSpan& span : p.spans) {
+    std::vector<float> of_k(in.k.size()), of_v(in.v.size());
     attention_backward(p.shape, {span}, {}, p.dropout, in.q.data(), in.k.data(), in.v.data(), together.out.data(),
-                       together.log_sum_exp.data(), p.query_rows, grad_out.data(), grad_q.data(), grad_k.data(),
-                       grad_v.data(), nullptr);
+                       together.log_sum_exp.data(), p.query_rows, grad_out.data(), grad_q.data(), of_k.data(),
+                       of_v.data(), nullptr);
+    for (size_t i = 0; i < of_k.size(); i++) grad_k[i] += of_k[i];
+    for (size_t i = 0; i < of_v.size(); i++) grad_v[i] += of_v[i];
   }
   CHECK(together.grad.q == grad_q);
   CHECK(together.grad.k == grad_k);

@@ -1,4 +1,3 @@
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -14,18 +13,16 @@ std::vector<Case>& cases() {
 }
 }  // namespace rkif::test
 
-//   rkif_tests [--emulated] [PART OF A NAME]
-// --emulated: what the models and their tests compute, they compute with the GPU's kernels on an emulated grid.
-int main(int argc, char** argv) {
-  const bool emulated = argc > 1 && std::strcmp(argv[1], "--emulated") == 0;
-  const char* part = argc > 1 + emulated ? argv[1 + emulated] : "";
+namespace {
+
+int run(const char* part, bool of_gpu) {
   std::unique_ptr<const rkif::Kernels> kernels;
-  if (emulated) kernels = rkif::cuda::cuda_kernels(rkif::test::cuda_context);
+  if (of_gpu) kernels = rkif::cuda::cuda_kernels(rkif::test::cuda_context);
   int passed = 0, failed = 0;
   for (const auto& test : rkif::test::cases()) {
     if (test.name.find(part) == std::string::npos) continue;
     // Before every test: some put others in their place and take those away.
-    if (emulated) rkif::set_kernels(c10::kCPU, kernels.get());
+    if (of_gpu) rkif::set_kernels(c10::kCPU, kernels.get());
     try {
       test.run();
       ++passed;
@@ -38,4 +35,21 @@ int main(int argc, char** argv) {
   }
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed == 0 && passed > 0 ? 0 : 1;
+}
+
+}  // namespace
+
+//   rkif_tests, rkif_cuda_tests [--kernels-of-gpu] [PART OF A NAME]
+// --kernels-of-gpu: what the models and their tests compute on the CPU, they compute with the GPU's kernels: rkif_tests
+// on an emulated grid, rkif_cuda_tests on a card.
+int main(int argc, char** argv) {
+  const bool of_gpu = argc > 1 && std::strcmp(argv[1], "--kernels-of-gpu") == 0;
+  const char* part = argc > 1 + of_gpu ? argv[1 + of_gpu] : "";
+  int status = 1;
+  try {
+    rkif::test::on_card([&] { status = run(part, of_gpu); });
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+  }
+  return status;
 }

@@ -34,6 +34,7 @@ const BUILT = [
     join("build", "Release", name),
   ),
   join("build", "cuda", "rkif_cuda_kernels_benchmark"),
+  join("build", "cuda", "rkif_cuda_tests"),
 ];
 /** Beside the package's own dependencies: what its sources and tests are run with. */
 const TOOLS = ["chai", "mocha", "tsx"];
@@ -71,7 +72,10 @@ function packages() {
 /** Neither types nor maps, nor what is for another platform. */
 function isWanted(path) {
   if (/\.(map|d\.[cm]?ts)$/.test(path)) return false;
-  return !path.endsWith(".node") || path.includes(`${process.platform}-${process.arch}`);
+  return (
+    !path.endsWith(".node") ||
+    (path.includes(`${process.platform}-${process.arch}`) && !path.includes("musl"))
+  );
 }
 
 await main(async () => {

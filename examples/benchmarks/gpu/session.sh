@@ -2,7 +2,7 @@
 # What has to be measured on a GPU, in one go and in the order in which it matters, every step with a limit in seconds: a log and a JSON file
 # each in the folder OUT, a summary at the end. A step that fails or is stopped does not end the others. Needs no network.
 #     examples/benchmarks/gpu/session.sh OUT [STEP ...]
-# Steps: info parity kernels t5-large llama-2-7b llama-2-13b. Where some are named, those are made.
+# Steps: info tests parity kernels t5-large llama-2-7b llama-2-13b compiled. Where some are named, those are made.
 #     RKIF_PYTHON    a Python with torch, transformers and peft (default: python3)
 #     RKIF_LIBTORCH  libtorch with CUDA (default: that Python's)
 #     RKIF_SCRATCH   folder for checkpoints with random weights, up to 27 GB at a time, which are removed (default: memory, where it is large
@@ -43,6 +43,7 @@ limited() {
   [ "$status" -eq 0 ] || { word="failed ($status)" failed=1; }
   [ "$status" -eq 124 ] && word="stopped after $limit s"
   summary+=("$step: $word, $((SECONDS - started)) s")
+  return "$status"
 }
 peer() {
   local step=$1 limit=$2
@@ -52,35 +53,57 @@ peer() {
 no_checkpoints() { rm -rf "$scratch/recurrent-kif/peer/checkpoints"; }
 
 info() {
+  # What the peer needs, and the driver: a minute here instead of in every step.
+  limited python 60 "$RKIF_PYTHON" -c '
+import torch, transformers, peft
+print("torch", torch.__version__, "transformers", transformers.__version__, "peft", peft.__version__)
+print(torch.cuda.get_device_name(0), torch.zeros(1, device="cuda").cpu())'
   limited info 60 "$node" --import tsx lib/cli/main.ts info
 }
+# Every kernel against the CPU's, then models with them: the C++ tests, on the card.
+tests() {
+  local libraries=$RKIF_LIBTORCH/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  LD_LIBRARY_PATH=$libraries limited tests 90 build/cuda/rkif_cuda_tests cuda
+  LD_LIBRARY_PATH=$libraries limited tests-models 120 build/cuda/rkif_cuda_tests --kernels-of-gpu
+}
 parity() {
-  RKIF_TEST_DEVICE=cuda limited parity 300 "$node" node_modules/mocha/bin/mocha.js 'test/parity/**/*.test.ts'
+  local mocha=("$node" node_modules/mocha/bin/mocha.js 'test/parity/**/*.test.ts')
+  RKIF_TEST_DEVICE=cuda limited parity 180 "${mocha[@]}" && return
+  # After one fault of the card all that follows fails, and says nothing of the kernel: here it does.
+  CUDA_LAUNCH_BLOCKING=1 RKIF_TEST_DEVICE=cuda limited parity-blocking 90 "${mocha[@]}" --bail
 }
 kernels() {
-  limited kernels 240 build/cuda/rkif_cuda_kernels_benchmark --json "$out/kernels.json"
+  limited kernels 180 build/cuda/rkif_cuda_kernels_benchmark --json "$out/kernels.json"
 }
 
 for step in "${@:-all}"; do
   case $step in
-    info | parity | kernels | t5-large | llama-2-7b | llama-2-13b | all) ;;
+    info | tests | parity | kernels | t5-large | llama-2-7b | llama-2-13b | compiled | all) ;;
     *) echo "$step: no such step" >&2 && exit 2 ;;
   esac
 done
 wanted() { [[ " ${steps[*]} " == *" all "* || " ${steps[*]} " == *" $1 "* ]]; }
 steps=("${@:-all}")
 wanted info && info
+wanted tests && tests
 wanted parity && parity
 wanted kernels && kernels
 for model in t5-large llama-2-7b; do
   wanted $model || continue
-  peer $model 560 --models $model --only step,method --torch-compile --compile-limit 150 --profile
+  peer $model 420 --models $model --only step,method --profile
   no_checkpoints
 done
 if wanted llama-2-13b; then
-  peer llama-2-13b 280 --models llama-2-13b --only step --rounds 3 --steps 4 --batch 4
-  peer llama-2-13b-checkpointed 280 --models llama-2-13b --only step --rounds 3 --steps 4 --gradient-checkpointing
+  peer llama-2-13b 260 --models llama-2-13b --only step --rounds 3 --steps 4 --batch 4
+  peer llama-2-13b-checkpointed 260 --models llama-2-13b --only step --rounds 3 --steps 4 --gradient-checkpointing
   no_checkpoints
+fi
+# Last: compiling may take longer than all else, and comes to nothing where it is late.
+if wanted compiled; then
+  for model in t5-large llama-2-7b; do
+    peer $model-compiled 290 --models $model --only step --rounds 3 --torch-compile --compile-limit 150
+    no_checkpoints
+  done
 fi
 echo "== summary"
 printf '%s\n' "${summary[@]}" | tee "$out/summary.txt"

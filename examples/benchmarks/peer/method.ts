@@ -36,7 +36,7 @@ export const longShapes: number[][] = Array.from({ length: 160 }, () => [
 ]).flat();
 
 /** Cycles of one round on either side, whose median counts; on a GPU they take milliseconds, and vary. */
-const cyclesOfRound = { cpu: 3, cuda: 25 } as const;
+const cyclesOfRound = { cpu: 3, cuda: 7 } as const;
 
 /** @param step seconds of some training steps on either side, of which cycles are made up */
 export async function measureMethods(

@@ -3,6 +3,7 @@ import { realTokens } from "./batches.js";
 import type {
   CheckAnswer,
   CheckRequest,
+  DeviceMemory,
   MemoryAnswer,
   StepsAnswer,
   StepsRequest,
@@ -20,10 +21,16 @@ export const tolerances: Record<Type, { loss: number; gradNorm: number }> = {
   bfloat16: { loss: 1e-2, gradNorm: 0.1 },
 };
 
+/** Loss and gradient norm of the same batch on both sides, without dropout. */
 export interface Agreement {
   loss: number;
+  peerLoss: number;
+  gradNorm: number;
+  peerGradNorm: number;
   lossDifference: number;
   gradNormDifference: number;
+  /** Within {@link tolerances}. Where they are not, the two do not compute the same, and a ratio of their times says little. */
+  within: boolean;
 }
 
 export interface StepResult {
@@ -55,22 +62,16 @@ function batchesOf(setting: Setting, round: number): StepsRequest["batches"] {
   return Array.from({ length: setting.steps }, (_, i) => batchOf(setting, round * setting.steps + i));
 }
 
-/** @throws an error where the two sides compute different losses. */
 export async function measureStep(setting: Setting, way: Way): Promise<StepResult> {
   await using here = await openHere(setting);
   await using peer = await openPeer(setting, way);
   const { agreement, attention } = await compare(setting, here, peer);
-  const tokens: number[] = [];
   const seconds = await alternate(
     setting.rounds,
     (round) => stepsOn(here, setting, round),
     (round) => stepsOn(peer, setting, round),
   );
-  for (let round = 1; round <= setting.rounds; round++) {
-    const { family } = setting.checkpoint;
-    const counts = batchesOf(setting, round).map((batch) => realTokens(batch, family));
-    tokens.push(counts.reduce((sum, count) => sum + count, 0) / setting.steps);
-  }
+  const tokens = tokensOf(setting);
   const memory =
     setting.device === "cpu"
       ? null
@@ -79,6 +80,35 @@ export async function measureStep(setting: Setting, way: Way): Promise<StepResul
           await peer.request<MemoryAnswer>({ do: "memory" }),
         );
   return { agreement, attention, ...seconds, tokens, ratio: pairedRatio(seconds.peer, seconds.here), memory };
+}
+
+/** This side's steps where no way of the peer works. */
+export interface AloneResult {
+  here: number[];
+  tokens: number[];
+  /** Of a GPU. */
+  memory: DeviceMemory | null;
+}
+
+export async function measureAlone(setting: Setting): Promise<AloneResult> {
+  await using here = await openHere(setting);
+  const seconds: number[] = [];
+  for (let round = 0; round <= setting.rounds; round++) {
+    const found = await stepsOn(here, setting, round);
+    // As in alternate(): round 0 warms up.
+    if (round > 0) seconds.push(found);
+  }
+  const { device } = await here.request<MemoryAnswer>({ do: "memory" });
+  return { here: seconds, tokens: tokensOf(setting), memory: device };
+}
+
+/** Of a step in every round, without padding. */
+function tokensOf(setting: Setting): number[] {
+  const { family } = setting.checkpoint;
+  return Array.from({ length: setting.rounds }, (_, i) => {
+    const counts = batchesOf(setting, i + 1).map((batch) => realTokens(batch, family));
+    return counts.reduce((sum, count) => sum + count, 0) / setting.steps;
+  });
 }
 
 /** Median over rounds. */
@@ -97,12 +127,19 @@ async function compare(
   const lossDifference = relativeDifference(found.loss, expected.loss);
   const gradNormDifference = relativeDifference(found.gradNorm, expected.gradNorm);
   const allowed = tolerances[setting.type];
-  if (lossDifference <= allowed.loss && gradNormDifference <= allowed.gradNorm) {
-    const agreement = { loss: found.loss, lossDifference, gradNormDifference };
-    return { agreement, attention: expected.attention ?? "unknown" };
-  }
-  throw new Error(
-    `${setting.model} ${setting.type}: without dropout, loss and gradient norm are ${found.loss} and ${found.gradNorm} here, ` +
-      `${expected.loss} and ${expected.gradNorm} of the peer; expected the same within ${allowed.loss} and ${allowed.gradNorm}`,
+  const agreement = {
+    ...{ loss: found.loss, peerLoss: expected.loss, lossDifference },
+    ...{ gradNorm: found.gradNorm, peerGradNorm: expected.gradNorm, gradNormDifference },
+    within: lossDifference <= allowed.loss && gradNormDifference <= allowed.gradNorm,
+  };
+  return { agreement, attention: expected.attention ?? "unknown" };
+}
+
+/** What is wrong where an agreement is not within the tolerances. */
+export function disagreement(type: Type, found: Agreement): string {
+  const allowed = tolerances[type];
+  return (
+    `without dropout, loss and gradient norm are ${found.loss} and ${found.gradNorm} here, ${found.peerLoss} and ` +
+    `${found.peerGradNorm} of the peer; expected the same within ${allowed.loss} and ${allowed.gradNorm}`
   );
 }

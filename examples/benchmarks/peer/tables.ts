@@ -10,7 +10,7 @@ import { median, pairedRatio, type Ratio } from "./ratios.js";
 import type { ProfileResult } from "./profile.js";
 import type { RunResult } from "./run.js";
 import type { StartupResult } from "./startup.js";
-import { tokensPerSecond, type StepResult } from "./step.js";
+import { tokensPerSecond, type AloneResult, type StepResult } from "./step.js";
 import { describeWay, type Trial } from "./ways.js";
 
 /** Everything measured of one model in one type. */
@@ -19,9 +19,12 @@ export interface Measured {
   type: Type;
   /** Records of a training step. */
   batchSize: number;
-  way: Way;
+  /** null: none of the peer's works, as `trials` say. */
+  way: Way | null;
   trials: Trial[];
   step?: StepResult;
+  /** Instead of `step`, where there is no way. */
+  alone?: AloneResult;
   evaluation?: EvaluationResult;
   memory?: MemoryResult;
   startup?: StartupResult;
@@ -59,18 +62,23 @@ export function stepTable(results: readonly Measured[]): string {
     ...["peer's way", "loss differs by"],
   ];
   return table(head, results, (measured) => {
-    const { step, way, batchSize } = measured;
+    const { step, alone, way, batchSize } = measured;
+    const name = `${label(measured)}, batch ${batchSize}`;
+    if (alone) {
+      const speed = tokensPerSecond(alone.tokens, alone.here).toFixed(0);
+      return [[name, formatSeconds(median(alone.here)), "-", "-", speed, "-", "none works", "-"]];
+    }
     return (
       step && [
         [
-          `${label(measured)}, batch ${batchSize}`,
+          name,
           formatSeconds(median(step.here)),
           formatSeconds(median(step.peer)),
           formatRatio(step.ratio),
           tokensPerSecond(step.tokens, step.here).toFixed(0),
           tokensPerSecond(step.tokens, step.peer).toFixed(0),
-          `${describeWay(way)}, ${step.attention} attention`,
-          step.agreement.lossDifference.toExponential(1),
+          `${describeWay(way!)}, ${step.attention} attention`,
+          step.agreement.lossDifference.toExponential(1) + (step.agreement.within ? "" : ", THEY DISAGREE"),
         ],
       ]
     );

@@ -45,42 +45,60 @@ export function describeWay({ precision, compile }: Way): string {
 
 export interface TrialOptions {
   torchCompile: boolean;
-  /** Seconds after which a compiled way counts as one that does not work. */
+  /** Seconds that all compiled ways have together; one that is late counts as one that does not work. */
   compileLimit: number;
   say: (line: string) => void;
 }
 
-/** Tries them one after another, each in a process of its own. Where there is only one, nothing is measured. */
+/**
+ * Tries them one after another, each in a process of its own; compiled ones last, those of the faster precision first. Where there is only
+ * one, nothing is measured. `way` is null where none works, which `trials` say why.
+ */
 export async function fastestWay(
   setting: Setting,
   task: Task,
   { torchCompile, compileLimit, say }: TrialOptions,
-): Promise<{ way: Way; trials: Trial[] }> {
+): Promise<{ way: Way | null; trials: Trial[] }> {
   const ways = waysOf(setting.type, { torchCompile, device: setting.device });
   if (ways.length === 1) return { way: ways[0]!, trials: [] };
-  const trials: Trial[] = [];
-  for (const way of ways) {
-    const trial = await tryWay(setting, way, task, compileLimit);
-    trials.push(trial);
+  const plain: Trial[] = [];
+  const compiled: Trial[] = [];
+  const run = async (way: Way, limit: number): Promise<Trial> => {
+    const trial = await tryWay(setting, way, task, limit);
     const found = trial.seconds === null ? `does not work: ${trial.error}` : `${trial.seconds.toFixed(3)} s`;
     say(`${setting.model} ${setting.type}, the peer with ${describeWay(way)}: ${found}`);
+    return trial;
+  };
+  for (const way of ways.filter(({ compile }) => !compile)) plain.push(await run(way, Infinity));
+  const end = performance.now() + 1000 * compileLimit;
+  for (const { way } of byTime(plain)) {
+    const left = (end - performance.now()) / 1000;
+    if (torchCompile && left > 0) compiled.push(await run({ ...way, compile: true }, left));
   }
-  const working = trials.filter(({ seconds }) => seconds !== null);
-  if (working.length === 0) throw new Error(`${setting.model} ${setting.type}: no way of the peer works`);
-  const best = working.reduce((a, b) => (b.seconds! < a.seconds! ? b : a));
-  return { way: best.way, trials };
+  const trials = [...plain, ...compiled];
+  return { way: byTime(trials).find(({ seconds }) => seconds !== null)?.way ?? null, trials };
 }
 
-async function tryWay(setting: Setting, way: Way, task: Task, compileLimit: number): Promise<Trial> {
+/** Whether a way failed that should have worked: only compiling may fail. */
+export function hasFailed(trials: readonly Trial[]): boolean {
+  return trials.some(({ way, seconds }) => seconds === null && !way.compile);
+}
+
+function byTime(trials: readonly Trial[]): Trial[] {
+  return trials.toSorted((a, b) => (a.seconds ?? Infinity) - (b.seconds ?? Infinity));
+}
+
+/** @param limit seconds */
+async function tryWay(setting: Setting, way: Way, task: Task, limit: number): Promise<Trial> {
   let late = false;
   let timer: NodeJS.Timeout | undefined;
   try {
     await using peer = await openPeer(setting, way);
-    if (way.compile) {
+    if (Number.isFinite(limit)) {
       timer = setTimeout(() => {
         late = true;
         peer.kill();
-      }, 1000 * compileLimit);
+      }, 1000 * limit);
     }
     const seconds: number[] = [];
     const skipped = way.compile ? warmUps.compiled : warmUps.plain;
@@ -90,9 +108,8 @@ async function tryWay(setting: Setting, way: Way, task: Task, compileLimit: numb
     }
     return { way, seconds: median(seconds) };
   } catch (error) {
-    // Only compiling may fail: without it, there is a mistake that has to be seen.
-    if (!way.compile) throw error;
-    return { way, seconds: null, error: late ? `longer than ${compileLimit} s` : (error as Error).message };
+    const message = late ? `longer than ${limit.toFixed(0)} s` : (error as Error).message;
+    return { way, seconds: null, error: message };
   } finally {
     clearTimeout(timer);
   }

@@ -92,10 +92,10 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(AttentionProblem pr
   }
   const int64_t key_row = place.span.key_start + first;
   each_sum<T>(grad_k, keys, size, [&](int, int row, int element, float x) {
-    values.grad_k[(key_row + row) * shape.key_stride + key_head * size + element] += x * shape.scale;
+    values.grad_k[(key_row + row) * shape.key_stride + key_head * size + element] = x * shape.scale;
   });
   each_sum<T>(grad_v, keys, size, [&](int, int row, int element, float x) {
-    values.grad_v[(key_row + row) * shape.value_stride + key_head * size + element] += x;
+    values.grad_v[(key_row + row) * shape.value_stride + key_head * size + element] = x;
   });
 }
 

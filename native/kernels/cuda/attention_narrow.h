@@ -3,6 +3,8 @@
 // A lane holds scores as products of tensor cores leave them: element 2 r + c of [n] belongs to the row g + 8 r of the
 // warp's and the column 8 n + 2 t + c.
 #pragma once
+#include <algorithm>
+#include <initializer_list>
 #include <type_traits>
 
 #include "kernels/cuda/attention_parts.h"
@@ -117,22 +119,46 @@ void for_size(int64_t size, const Run& run) {
   run(std::integral_constant<int, 128>{});
 }
 
-// to[row, head, :] = from[row * stride + head * size ...] rounded, zeros from `size` to `padded`.
-void narrow_rows(const Context& context, int64_t rows, int64_t heads, int64_t size, int64_t padded, int64_t stride,
-                 const float* from, Bfloat16* to);
+// [count, heads * size] of q, k, v or a gradient, `stride` elements between rows.
+struct RowsToPack {
+  const float* from = nullptr;
+  int64_t count = 0, heads = 0, stride = 0;
 
-// Rows of q, k, v or a gradient in bfloat16, every head aligned and as wide as the tiles' vectors: read by many tiles.
+  RKIF_HOST_DEVICE int64_t elements(int64_t padded) const { return count * heads * padded; }
+};
+struct PackedRows {
+  static constexpr int kMost = 4;
+  RowsToPack of[kMost];
+  Bfloat16* to[kMost] = {};
+};
+
+// to[i][row, head, :] = the head's `size` elements of that row, rounded, zeros from there to `padded`; in one launch.
+void pack_rows(const Context& context, int64_t size, int64_t padded, const PackedRows& rows, int count);
+
+// Rows in bfloat16, every head aligned and as wide as the tiles' vectors: read by many tiles.
 class NarrowRows {
  public:
-  NarrowRows(const Context& context, int64_t rows, int64_t heads, int64_t size, int64_t padded, int64_t stride,
-             const float* from)
-      : values_(context, rows * heads * padded) {
-    narrow_rows(context, rows, heads, size, padded, stride, from, values_.data());
+  NarrowRows(const Context& context, int64_t size, int64_t padded, std::initializer_list<RowsToPack> all)
+      : values_(context, total(all, padded)) {
+    Bfloat16* next = values_.data();
+    int count = 0;
+    for (const RowsToPack& rows : all) {
+      rows_.of[count] = rows;
+      rows_.to[count++] = next;
+      next += rows.elements(padded);
+    }
+    pack_rows(context, size, padded, rows_, count);
   }
-  const Bfloat16* data() const { return values_.data(); }
+  const Bfloat16* operator[](int i) const { return rows_.to[i]; }
 
  private:
+  static int64_t total(const std::initializer_list<RowsToPack>& all, int64_t padded) {
+    int64_t elements = 0;
+    for (const RowsToPack& rows : all) elements += rows.elements(padded);
+    return elements;
+  }
   Scratch<Bfloat16> values_;
+  PackedRows rows_;
 };
 
 // The last rows of q and k that the problem's spans reach.

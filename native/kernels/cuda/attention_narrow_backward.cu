@@ -71,10 +71,9 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int64_t key_head = blockIdx.y, group = shape.group(), q_stride = shape.heads * kSize;
   const int first = place.index * kTile, keys = least(kTile, span.keys - first);
   const int start = span.first_query(first), end = span.end_query(first + keys);
-  // Nobody sees these keys.
-  if (start >= end) return;
 
-  const int tiles = (end - start + kQueries - 1) / kQueries, steps = tiles * static_cast<int>(group);
+  // None where nobody sees these keys.
+  const int tiles = start < end ? (end - start + kQueries - 1) / kQueries : 0, steps = tiles * static_cast<int>(group);
   const auto begin_step = [&](int step) {
     const int64_t head = key_head * group + step / tiles;
     const ScoreTile tile{span, start + step % tiles * kQueries, first};
@@ -91,7 +90,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int64_t keys_from = (place.span.key_start + first) * key_stride + key_head * kSize;
   copy_vectors<kSize, kTile>(rows.k + keys_from, key_stride, keys, k);
   copy_vectors<kSize, kTile>(rows.v + keys_from, key_stride, keys, v);
-  begin_step(0);
+  if (steps > 0) begin_step(0);
   float grad_k[kSize / 8][4], grad_v[kSize / 8][4];
   clear(grad_k);
   clear(grad_v);
@@ -121,16 +120,14 @@ __global__ void __launch_bounds__(kThreads, 2)
     narrowed(grads, weights);
     add_weighted<kSize>(weights, q + half * kVectors, grad_k);
   }
-  const auto add = [&](const float (&sums)[kSize / 8][4], float scale, int64_t stride, float* to) {
+  const auto write = [&](const float (&sums)[kSize / 8][4], float scale, int64_t stride, float* to) {
     to += (place.span.key_start + first) * stride + key_head * shape.head_size;
     each_pair<kSize>(sums, keys, shape.head_size, [&](int, int row, int element, float x, float next) {
-      float* const at = to + row * stride + element;
-      const bool both = element + 1 < shape.head_size;
-      store_pair(at, at[0] + x * scale, both ? at[1] + next * scale : 0.0f, both);
+      store_pair(to + row * stride + element, x * scale, next * scale, element + 1 < shape.head_size);
     });
   };
-  add(grad_k, shape.scale, shape.key_stride, values.grad_k);
-  add(grad_v, problem.keep_scale, shape.value_stride, values.grad_v);
+  write(grad_k, shape.scale, shape.key_stride, values.grad_k);
+  write(grad_v, problem.keep_scale, shape.value_stride, values.grad_v);
 }
 
 constexpr int kScoreRow = kTile + 4;
@@ -213,11 +210,12 @@ void run_backward(const Context& context, const AttentionProblem& problem, const
   if (tiles == 0) return;
   const RowCounts rows(problem, spans);
   const int64_t key_heads = s.heads / s.group();
-  const NarrowRows q(context, rows.queries, s.heads, s.head_size, kSize, s.query_stride, values.q);
-  const NarrowRows k(context, rows.keys, key_heads, s.head_size, kSize, s.key_stride, values.k);
-  const NarrowRows v(context, rows.keys, key_heads, s.head_size, kSize, s.value_stride, values.v);
-  const NarrowRows grad_out(context, rows.queries, s.heads, s.head_size, kSize, s.query_stride, values.grad_out);
-  const PackedBackward packed{q.data(), k.data(), v.data(), grad_out.data()};
+  const NarrowRows narrow(context, s.head_size, kSize,
+                          {{values.q, rows.queries, s.heads, s.query_stride},
+                           {values.k, rows.keys, key_heads, s.key_stride},
+                           {values.v, rows.keys, key_heads, s.value_stride},
+                           {values.grad_out, rows.queries, s.heads, s.query_stride}});
+  const PackedBackward packed{narrow[0], narrow[1], narrow[2], narrow[3]};
   constexpr int64_t kVector = kRow<kSize> * sizeof(Bfloat16);
   launch(context, "attention_key_gradients_narrow", dim3(tiles, key_heads), kThreads,
          (2 * kTile + 4 * kQueries) * kVector, key_gradients<kSize, kQueries>, problem, values, packed);

@@ -7,12 +7,14 @@ namespace {
 
 constexpr int kPackThreads = 256;
 
-// Eight elements a thread and turn.
-__global__ void __launch_bounds__(kPackThreads)
-    pack(int64_t pieces, int64_t heads, int64_t size, int64_t padded, int64_t stride, const float* from, Bfloat16* to) {
+// Eight elements a thread and turn; blockIdx.y: which of the matrices.
+__global__ void __launch_bounds__(kPackThreads) pack(int64_t size, int64_t padded, PackedRows all) {
+  const RowsToPack& rows = all.of[blockIdx.y];
+  Bfloat16* const to = all.to[blockIdx.y];
+  const int64_t of_vector = padded / 8, pieces = rows.count * rows.heads * of_vector;
   for (int64_t i = grid_index(); i < pieces; i += grid_size()) {
-    const int64_t column = i % (padded / 8) * 8, vector = i / (padded / 8), head = vector % heads, row = vector / heads;
-    const float* const x = from + row * stride + head * size + column;
+    const int64_t column = i % of_vector * 8, vector = i / of_vector, head = vector % rows.heads;
+    const float* const x = rows.from + vector / rows.heads * rows.stride + head * size + column;
     alignas(16) float values[8];
     if (column + 8 <= size && reinterpret_cast<uintptr_t>(x) % 16 == 0) {
       *reinterpret_cast<float4*>(values) = *reinterpret_cast<const float4*>(x);
@@ -153,21 +155,23 @@ void run_forward(const Context& context, const AttentionProblem& problem, const 
   if (tiles == 0) return;
   const RowCounts rows(problem, spans);
   const int64_t key_heads = s.heads / s.group();
-  const NarrowRows q(context, rows.queries, s.heads, s.head_size, kSize, s.query_stride, values.q);
-  const NarrowRows k(context, rows.keys, key_heads, s.head_size, kSize, s.key_stride, values.k);
-  const NarrowRows v(context, rows.keys, key_heads, s.head_size, kSize, s.value_stride, values.v);
+  const NarrowRows narrow(context, s.head_size, kSize,
+                          {{values.q, rows.queries, s.heads, s.query_stride},
+                           {values.k, rows.keys, key_heads, s.key_stride},
+                           {values.v, rows.keys, key_heads, s.value_stride}});
   launch(context, "attention_forward_narrow", dim3(tiles, s.heads), kThreads,
          (kTile + 2 * kKeys) * kRow<kSize> * sizeof(Bfloat16), forward<kSize, kKeys>, problem,
-         PackedForward{q.data(), k.data(), v.data(), values.out, values.log_sum_exp});
+         PackedForward{narrow[0], narrow[1], narrow[2], values.out, values.log_sum_exp});
 }
 
 }  // namespace
 
-void narrow_rows(const Context& context, int64_t rows, int64_t heads, int64_t size, int64_t padded, int64_t stride,
-                 const float* from, Bfloat16* to) {
-  const int64_t pieces = rows * heads * (padded / 8);
-  launch(context, "attention_pack", grid_for(context, pieces, kPackThreads), kPackThreads, 0, pack, pieces, heads, size,
-         padded, stride, from, to);
+void pack_rows(const Context& context, int64_t size, int64_t padded, const PackedRows& rows, int count) {
+  int64_t pieces = 0;
+  for (int i = 0; i < count; ++i) pieces = std::max(pieces, rows.of[i].elements(padded) / 8);
+  const unsigned blocks = grid_for(context, pieces, kPackThreads);
+  launch(context, "attention_pack", dim3(blocks, static_cast<unsigned>(count)), kPackThreads, 0, pack, size, padded,
+         rows);
 }
 
 }  // namespace narrow

@@ -72,6 +72,8 @@ template <class Length>
 __device__ inline TilePlace find_tile(const AttentionProblem& problem, int tile, int size, const Length& length) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int64_t first = 0;; first += kWarp) {
+    // Spans of the host that are not the device's: an error instead of a search without end.
+    if (first >= problem.span_count) __trap();
     int mine = 0;
     if (first + lane < problem.span_count) {
       mine = static_cast<int>((length(problem.spans[first + lane]) + size - 1) / size);
