@@ -60,12 +60,21 @@ RKIF_HOST_DEVICE inline bool dropout_keeps(DropoutRow row, uint32_t column, uint
   return mix32((column ^ row.a) * 0x9e3779b1u + row.b) >= threshold;
 }
 
+// The keys of a matrix's rows: row i is of records[i], at positions[i].
+struct DropoutKeys {
+  uint64_t site_key = 0;
+  const uint32_t* records = nullptr;
+  const uint32_t* positions = nullptr;
+
+  RKIF_HOST_DEVICE DropoutRow operator[](int64_t i) const { return dropout_row(site_key, records[i], positions[i]); }
+};
+
 // A contiguous matrix with a mask for each of its rows.
 struct MaskedMatrix {
   int64_t rows;
   int64_t columns;
-  const DropoutRow* keys = nullptr;  // one for each row
-  double rate = 0;                   // 0: no dropout, no keys
+  DropoutKeys keys = {};
+  double rate = 0;  // 0: no dropout, no keys
 };
 
 // What a rate means for every element.
@@ -89,8 +98,8 @@ struct DropoutMask {
 void drop_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out);
 void add_dropped_row(int64_t columns, const float* in, DropoutRow key, const DropoutMask& mask, float* out);
 
-// out[i, j] = keep ? in[i, j] / (1 - rate) : 0 for a [rows, columns] matrix; `keys` has one entry a row. `out` may
-// alias `in`. The backward pass is the same call on the gradient.
-void dropout_rows(int64_t rows, int64_t columns, const float* in, const DropoutRow* keys, double rate, float* out);
+// out[i, j] = keep ? in[i, j] / (1 - rate) : 0 for a [rows, columns] matrix. `out` may alias `in`. The backward
+// pass is the same call on the gradient.
+void dropout_rows(const MaskedMatrix& shape, const float* in, float* out);
 
 }  // namespace rkif

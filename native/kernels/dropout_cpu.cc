@@ -35,16 +35,17 @@ void add_dropped_row(int64_t columns, const float* in, DropoutRow key, const Dro
   add_dropout_row_cloned(columns, in, key, mask.threshold, mask.keep_scale, out);
 }
 
-void dropout_rows(int64_t rows, int64_t columns, const float* in, const DropoutRow* keys, double rate, float* out) {
-  const DropoutMask mask(rate);
+void dropout_rows(const MaskedMatrix& shape, const float* in, float* out) {
+  const DropoutMask mask(shape.rate);
+  const int64_t columns = shape.columns;
   if (!mask.drops()) {
-    if (out != in) std::memcpy(out, in, rows * columns * sizeof(float));
+    if (out != in) std::memcpy(out, in, shape.rows * columns * sizeof(float));
     return;
   }
   const int64_t rows_a_thread = std::max<int64_t>(1, kParallelGrain / std::max<int64_t>(1, columns));
-  at::parallel_for(0, rows, rows_a_thread, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, shape.rows, rows_a_thread, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      drop_row(columns, in + i * columns, keys[i], mask, out + i * columns);
+      drop_row(columns, in + i * columns, shape.keys[i], mask, out + i * columns);
     }
   });
 }

@@ -80,10 +80,7 @@ class Kernels {
                              const float* score_in, const float* score_out, float temperature, float* parameters,
                              float* weight_in, float* weight_out, int32_t* fused) const = 0;
 
-  // --- dropout.h, residual.h, activation.h. MaskedMatrix::keys is in the device's memory.
-  // keys[i] = dropout_row(site_key, records[i], positions[i]).
-  virtual void dropout_keys(int64_t rows, uint64_t site_key, const uint32_t* records, const uint32_t* positions,
-                            DropoutRow* keys) const = 0;
+  // --- dropout.h, residual.h, activation.h. Records and positions are in the device's memory.
   virtual void dropout_rows(const MaskedMatrix& shape, const float* in, float* out) const = 0;
   virtual void add_residual(const MaskedMatrix& shape, const float* residual, Stored type, const void* x,
                             float* out) const = 0;
@@ -122,7 +119,7 @@ class Kernels {
   // --- sum.h
   virtual void sum_parts(int64_t n, Stored type, const Parts<void>& parts, float* out) const = 0;
 
-  // --- low_rank.h. LowRank::keys is in the device's memory.
+  // --- low_rank.h. Records and positions of LowRank::keys are in the device's memory.
   virtual void low_rank_forward(int64_t rows, const LowRank& layer, const float* x, float* y, float* hidden,
                                 const Bfloat16* base) const = 0;
   virtual void low_rank_backward(int64_t rows, const LowRank& layer, const float* x, const float* hidden,

@@ -84,12 +84,8 @@ class CpuKernels final : public Kernels {
                                  weight_out);
   }
 
-  void dropout_keys(int64_t rows, uint64_t site_key, const uint32_t* records, const uint32_t* positions,
-                    DropoutRow* keys) const override {
-    for (int64_t i = 0; i < rows; ++i) keys[i] = dropout_row(site_key, records[i], positions[i]);
-  }
   void dropout_rows(const MaskedMatrix& shape, const float* in, float* out) const override {
-    rkif::dropout_rows(shape.rows, shape.columns, in, shape.keys, shape.rate, out);
+    rkif::dropout_rows(shape, in, out);
   }
   void add_residual(const MaskedMatrix& shape, const float* residual, Stored type, const void* x,
                     float* out) const override {

@@ -16,8 +16,8 @@ struct LowRank {
   const float* a;
   const float* b;
   float scale;
-  const DropoutRow* keys = nullptr;  // one for each row
-  double rate = 0;                   // 0: no dropout, no keys
+  DropoutKeys keys = {};  // of the rows
+  double rate = 0;        // 0: no dropout, no keys
 };
 
 // y [rows, out] += scale * (dropout(x) A^T) B^T. hidden [rows, r] = dropout(x) A^T; null: not wanted. x: [rows, in];

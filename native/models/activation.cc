@@ -23,8 +23,8 @@ const void* values_or_null(const at::Tensor& tensor) { return tensor.defined() ?
 at::Tensor forward_values(const ActivationKept& of) {
   NamedWork work("rkif::activation");
   at::Tensor out = at::empty_like(of.x);
-  kernels_of(of.x).activation_forward(of.activation, MaskedRows(of.place, of.x).shape(), stored_type(of.x),
-                                      of.x.const_data_ptr(), values_or_null(of.gate), out.mutable_data_ptr());
+  kernels_of(of.x).activation_forward(of.activation, masked(of.place, of.x), stored_type(of.x), of.x.const_data_ptr(),
+                                      values_or_null(of.gate), out.mutable_data_ptr());
   return out;
 }
 
@@ -42,7 +42,7 @@ struct ActivationFunction : torch::autograd::Function<ActivationFunction> {
     at::Tensor gradient = gradients[0].contiguous();
     NamedWork work("rkif::activation");
     // The inputs are not read again: their gradients take their places.
-    kernels_of(kept.x).activation_backward(kept.activation, MaskedRows(kept.place, kept.x).shape(), stored_type(kept.x),
+    kernels_of(kept.x).activation_backward(kept.activation, masked(kept.place, kept.x), stored_type(kept.x),
                                            kept.x.const_data_ptr(), values_or_null(kept.gate),
                                            gradient.const_data_ptr(), kept.x.mutable_data_ptr(),
                                            kept.gate.defined() ? kept.gate.mutable_data_ptr() : nullptr);

@@ -7,18 +7,19 @@
 
 namespace rkif {
 
-MaskedRows::MaskedRows(const Dropout& place, const at::Tensor& like)
-    : rows_(like.size(0)), columns_(like.size(1)), rate_(place.rate) {
-  if (!place.active()) return;
-  TORCH_CHECK(rows_ == place.rows->count(), "dropout: ", rows_, " rows, but places of ", place.rows->count());
-  keys_ = room_beside<DropoutRow>(like, rows_);
+MaskedMatrix masked(const Dropout& place, const at::Tensor& like) {
+  MaskedMatrix matrix{like.size(0), like.size(1), {}, place.rate};
+  if (!place.active()) return matrix;
+  TORCH_CHECK(matrix.rows == place.rows->count(), "dropout: ", matrix.rows, " rows, but places of ",
+              place.rows->count());
   const auto* places = static_cast<const uint32_t*>(place.rows->beside(like).const_data_ptr());
-  kernels_of(like).dropout_keys(rows_, place.site_key, places, places + rows_, values_in<DropoutRow>(keys_));
+  matrix.keys = {place.site_key, places, places + matrix.rows};
+  return matrix;
 }
 
 void Dropout::apply(const at::Tensor& in, const at::Tensor& out) const {
   NamedWork work("rkif::dropout");
-  kernels_of(in).dropout_rows(MaskedRows(*this, in).shape(), in.const_data_ptr<float>(), out.mutable_data_ptr<float>());
+  kernels_of(in).dropout_rows(masked(*this, in), in.const_data_ptr<float>(), out.mutable_data_ptr<float>());
 }
 
 namespace {
@@ -50,7 +51,7 @@ at::Tensor sum_of(const at::Tensor& residual, const at::Tensor& x, const Sublaye
   NamedWork work("rkif::residual");
   at::Tensor in = x.contiguous(), before = residual.contiguous();
   at::Tensor out = at::empty_like(before);
-  kernels_of(out).add_residual(MaskedRows(end.place, out).shape(), before.const_data_ptr<float>(), stored_type(in),
+  kernels_of(out).add_residual(masked(end.place, out), before.const_data_ptr<float>(), stored_type(in),
                                in.const_data_ptr(), out.mutable_data_ptr<float>());
   return out;
 }
@@ -60,7 +61,7 @@ at::Tensor gradient_of_x(const at::Tensor& gradient, const SublayerEnd& end) {
   NamedWork work("rkif::residual");
   at::Tensor in = gradient.contiguous();
   at::Tensor out = at::empty_like(in, in.options().dtype(end.type));
-  kernels_of(in).residual_gradient(MaskedRows(end.place, in).shape(), in.const_data_ptr<float>(), stored_type(out),
+  kernels_of(in).residual_gradient(masked(end.place, in), in.const_data_ptr<float>(), stored_type(out),
                                    out.mutable_data_ptr());
   return out;
 }

@@ -24,19 +24,9 @@ struct Dropout {
   void apply(const at::Tensor& in, const at::Tensor& out) const;
 };
 
-// A matrix [rows, columns] at a place, as kernels on its device take it. Lives as long as their call.
-class MaskedRows {
- public:
-  // `like` has the rows of the place, whatever its columns.
-  MaskedRows(const Dropout& place, const at::Tensor& like);
-  const DropoutRow* keys() const { return keys_.defined() ? values_in<DropoutRow>(keys_) : nullptr; }
-  MaskedMatrix shape() const { return {rows_, columns_, keys(), rate_}; }
-
- private:
-  int64_t rows_, columns_;
-  double rate_;
-  at::Tensor keys_;
-};
+// The matrix [rows, columns] `like`, or one beside it with as many rows, at a place, as kernels on its device take it.
+// The place outlives their call.
+MaskedMatrix masked(const Dropout& place, const at::Tensor& like);
 
 // Number of a place of dropout within a model: the layer from bit 8, the place within the layer below.
 inline uint32_t site_number(int64_t layer, uint32_t site) { return static_cast<uint32_t>(layer) << 8 | site; }

@@ -11,12 +11,16 @@ namespace rkif {
 // The low-rank path of one pair of factors, as the kernels take it.
 class LowRankPath {
  public:
-  // `rows`: a matrix with the rows of the place.
+  // `rows`: a matrix with the rows of the place, which outlives this.
   LowRankPath(const at::Tensor& a, const at::Tensor& b, float scale, const Dropout& place, const at::Tensor& rows)
-      : masked_(place, rows) {
-    layer_ = {a.size(1), b.size(0),      a.size(0), a.const_data_ptr<float>(), b.const_data_ptr<float>(),
-              scale,     masked_.keys(), place.rate};
-  }
+      : layer_{a.size(1),
+               b.size(0),
+               a.size(0),
+               a.const_data_ptr<float>(),
+               b.const_data_ptr<float>(),
+               scale,
+               masked(place, rows).keys,
+               place.rate} {}
   LowRankPath(const LowRankPath&) = delete;
 
   // `base`, where it is defined: y is to hold its sum with the path, and not what it holds now. bf16.
@@ -32,7 +36,6 @@ class LowRankPath {
   }
 
  private:
-  MaskedRows masked_;
   LowRank layer_;
 };
 

@@ -9,8 +9,10 @@
 
 #include "check.h"
 #include "kernels/attention.h"
+#include "kernels_data.h"
 
 using namespace rkif;
+using namespace rkif::test;
 
 namespace {
 
@@ -24,7 +26,8 @@ std::vector<DropoutRow> row_keys(uint64_t site_key, uint32_t record, int64_t row
 
 std::vector<float> mask(int64_t columns, const std::vector<DropoutRow>& keys, double rate) {
   std::vector<float> x(keys.size() * columns, 1.0f);
-  dropout_rows(keys.size(), columns, x.data(), keys.data(), rate, x.data());
+  const DropoutMask of_rate(rate);
+  for (size_t i = 0; i < keys.size(); i++) drop_row(columns, &x[i * columns], keys[i], of_rate, &x[i * columns]);
   return x;
 }
 
@@ -62,24 +65,24 @@ TEST("dropout: each input bit of mix32 flips half of the output bits") {
 }
 
 TEST("dropout: kept elements are scaled, dropped ones are zero, and rate 0 changes nothing") {
-  std::vector<DropoutRow> keys = row_keys(dropout_site_key(kCounters, 7), 12, 40);
+  const Places places(40, 9, dropout_site_key(kCounters, 7));
+  const auto with_rate = [&](double rate) { return MaskedMatrix{40, 37, places.keys(), rate}; };
   std::vector<float> in(40 * 37), out(in.size()), in_place;
   for (size_t i = 0; i < in.size(); i++) in[i] = 0.01f * (static_cast<float>(i) - 700.5f);
   in_place = in;
-  dropout_rows(40, 37, in.data(), keys.data(), 0.25, out.data());
-  dropout_rows(40, 37, in_place.data(), keys.data(), 0.25, in_place.data());
+  dropout_rows(with_rate(0.25), in.data(), out.data());
+  dropout_rows(with_rate(0.25), in_place.data(), in_place.data());
   CHECK(out == in_place);
   for (int64_t i = 0; i < 40; i++) {
     for (int64_t j = 0; j < 37; j++) {
-      bool kept = dropout_keeps(keys[i], j, dropout_threshold(0.25));
+      bool kept = dropout_keeps(places.keys()[i], j, dropout_threshold(0.25));
       CHECK_NEAR(out[i * 37 + j], kept ? in[i * 37 + j] / 0.75 : 0.0, 1e-6);
       CHECK(kept == (out[i * 37 + j] != 0));
     }
   }
-  dropout_rows(40, 37, in.data(), keys.data(), 0, out.data());
+  dropout_rows(with_rate(0), in.data(), out.data());
   CHECK(out == in);
-  CHECK_THROWS(dropout_rows(40, 37, in.data(), keys.data(), 1, out.data()), std::invalid_argument,
-               "dropout rate is 1.0");
+  CHECK_THROWS(dropout_rows(with_rate(1), in.data(), out.data()), std::invalid_argument, "dropout rate is 1.0");
 }
 
 TEST("dropout: the dropped share is the rate, within 4 deviations of a million draws") {
@@ -96,16 +99,22 @@ TEST("dropout: the dropped share is the rate, within 4 deviations of a million d
 
 TEST("dropout: a record's mask is the same wherever it stands and for any number of threads") {
   const int64_t columns = 512;
-  int before = at::get_num_threads();
-  uint64_t site = dropout_site_key(kCounters, 3);
-  std::vector<DropoutRow> alone = row_keys(site, 17, 200), batch = row_keys(site, 4, 333);
-  batch.insert(batch.end(), alone.begin(), alone.end());
-  at::set_num_threads(1);
-  std::vector<float> expected = mask(columns, alone, 0.1);
-  at::set_num_threads(4);
-  std::vector<float> together = mask(columns, batch, 0.1);
-  at::set_num_threads(before);
-  CHECK(std::equal(expected.begin(), expected.end(), together.begin() + 333 * columns));
+  const uint64_t site = dropout_site_key(kCounters, 3);
+  const auto mask_of = [&](const Places& places) {
+    const auto rows = static_cast<int64_t>(places.records.size());
+    std::vector<float> x(rows * columns, 1.0f);
+    dropout_rows({rows, columns, places.keys(), 0.1}, x.data(), x.data());
+    return x;
+  };
+  // The third of a batch's records, and it alone.
+  const Places batch(600, 200, site);
+  Places alone(200, 200, site);
+  alone.records = {batch.records.begin() + 400, batch.records.end()};
+  std::vector<float> expected, together;
+  with_threads(1, [&] { expected = mask_of(alone); });
+  with_threads(4, [&] { together = mask_of(batch); });
+  CHECK(std::equal(expected.begin(), expected.end(), together.begin() + 400 * columns));
+  CHECK(!std::equal(expected.begin(), expected.end(), together.begin()));
 }
 
 TEST("dropout: masks of neighbouring places are independent") {

@@ -42,12 +42,6 @@ std::vector<float> widened_all(const std::vector<Bfloat16>& values) {
   return out;
 }
 
-std::vector<DropoutRow> row_keys(int64_t rows) {
-  std::vector<DropoutRow> keys;
-  for (int64_t i = 0; i < rows; ++i) keys.push_back(dropout_row(5, static_cast<uint32_t>(i), 3));
-  return keys;
-}
-
 }  // namespace
 
 TEST("activation: values and slopes over their whole range") {
@@ -77,11 +71,11 @@ TEST("activation: what is no number stays none") {
 TEST("activation: gate, dropout and their gradients, each row with its mask") {
   constexpr int64_t rows = 7, columns = 45, n = rows * columns;
   const std::vector<float> x = normal(n, 1), gate = normal(n, 2), dout = normal(n, 3);
-  const std::vector<DropoutRow> keys = row_keys(rows);
+  const Places places(rows, 3, 5);
   std::vector<float> mask(n, 1);
-  dropout_rows(rows, columns, mask.data(), keys.data(), 0.4, mask.data());
+  dropout_rows({rows, columns, places.keys(), 0.4}, mask.data(), mask.data());
   for (Activation activation : kAll) {
-    const MaskedMatrix shape{rows, columns, keys.data(), 0.4};
+    const MaskedMatrix shape{rows, columns, places.keys(), 0.4};
     std::vector<float> y(n), dx(n), dgate(n);
     activation_forward<float>(activation, shape, x.data(), gate.data(), y.data());
     activation_backward<float>(activation, shape, x.data(), gate.data(), dout.data(), dx.data(), dgate.data());
@@ -102,9 +96,9 @@ TEST("activation: bf16 is fp32 with its ends rounded") {
   constexpr int64_t rows = 3, columns = 70, n = rows * columns;
   const std::vector<Bfloat16> x = rounded(normal(n, 1)), gate = rounded(normal(n, 2)), dout = rounded(normal(n, 3));
   const std::vector<float> wide_x = widened_all(x), wide_gate = widened_all(gate), wide_dout = widened_all(dout);
-  const std::vector<DropoutRow> keys = row_keys(rows);
+  const Places places(rows, 3, 5);
   for (double rate : {0.0, 0.3}) {
-    const MaskedMatrix shape{rows, columns, keys.data(), rate};
+    const MaskedMatrix shape{rows, columns, places.keys(), rate};
     std::vector<float> y(n), dx(n), dgate(n);
     activation_forward<float>(Activation::kSilu, shape, wide_x.data(), wide_gate.data(), y.data());
     activation_backward<float>(Activation::kSilu, shape, wide_x.data(), wide_gate.data(), wide_dout.data(), dx.data(),
@@ -139,11 +133,11 @@ TEST("residual: sum, mask and gradient, in fp32 and bf16") {
   constexpr int64_t rows = 5, columns = 37, n = rows * columns;
   const std::vector<float> residual = normal(n, 1), x = normal(n, 2);
   const std::vector<Bfloat16> narrow = rounded(x);
-  const std::vector<DropoutRow> keys = row_keys(rows);
+  const Places places(rows, 3, 5);
   for (double rate : {0.0, 0.25}) {
     std::vector<float> mask(n, 1);
-    dropout_rows(rows, columns, mask.data(), keys.data(), rate, mask.data());
-    const MaskedMatrix shape{rows, columns, keys.data(), rate};
+    dropout_rows({rows, columns, places.keys(), rate}, mask.data(), mask.data());
+    const MaskedMatrix shape{rows, columns, places.keys(), rate};
     std::vector<float> sum(n), narrow_sum(n), gradient(n);
     std::vector<Bfloat16> narrow_gradient(n);
     add_residual(shape, residual.data(), x.data(), sum.data());

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/bfloat16.h"
+#include "kernels/dropout.h"
 
 namespace rkif::test {
 
@@ -78,6 +79,20 @@ inline std::vector<float> widened(const std::vector<Bfloat16>& values) {
   for (Bfloat16 value : values) out.push_back(rkif::widened(value));
   return out;
 }
+
+// Where the rows of a matrix stand, for dropout: several records, each from its first position on.
+struct Places {
+  Places(int64_t rows, int64_t rows_of_record, uint64_t site_key) : site_key(site_key) {
+    for (int64_t i = 0; i < rows; ++i) {
+      records.push_back(static_cast<uint32_t>(3 + i / rows_of_record));
+      positions.push_back(static_cast<uint32_t>(i % rows_of_record));
+    }
+  }
+  DropoutKeys keys() const { return {site_key, records.data(), positions.data()}; }
+
+  uint64_t site_key;
+  std::vector<uint32_t> records, positions;
+};
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;

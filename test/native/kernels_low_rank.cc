@@ -24,7 +24,7 @@ struct Problem {
   Shape shape;
   double rate;
   std::vector<float> a, b, x, dy;
-  std::vector<DropoutRow> keys;
+  Places places;
   static constexpr float kScale = 0.5f;
 
   Problem(const Shape& s, double rate)
@@ -33,16 +33,15 @@ struct Problem {
         a(normal(s.r * s.in, 1)),
         b(normal(s.out * s.r, 2)),
         x(normal(s.rows * s.in, 3)),
-        dy(normal(s.rows * s.out, 4)) {
-    for (int64_t i = 0; i < s.rows; ++i) keys.push_back(dropout_row(77, static_cast<uint32_t>(i / 9), i % 9));
-  }
+        dy(normal(s.rows * s.out, 4)),
+        places(s.rows, 9, 77) {}
   LowRank layer() const {
-    return {shape.in, shape.out, shape.r, a.data(), b.data(), kScale, rate > 0 ? keys.data() : nullptr, rate};
+    return {shape.in, shape.out, shape.r, a.data(), b.data(), kScale, rate > 0 ? places.keys() : DropoutKeys{}, rate};
   }
   // What dropout makes of x, by the kernel that has tests of its own.
   std::vector<float> dropped(const std::vector<float>& values) const {
     std::vector<float> out(values.size());
-    dropout_rows(shape.rows, shape.in, values.data(), keys.data(), rate, out.data());
+    dropout_rows({shape.rows, shape.in, places.keys(), rate}, values.data(), out.data());
     return out;
   }
   std::string name() const {

@@ -53,6 +53,11 @@ __device__ inline float score_gradient(const AttentionProblem& problem, float pr
   return fabsf(probability) * ((probability < 0 ? 0.0f : grad_weight * problem.keep_scale) - mean_grad);
 }
 
+// For the whole block.
+__device__ inline void clear_rows(int rows, int64_t size, int64_t stride, float* to) {
+  for (int64_t i = threadIdx.x; i < rows * size; i += kThreads) to[i / size * stride + i % size] = 0;
+}
+
 // Rows of products are keys, columns queries.
 template <int kSize, int kQueries>
 __global__ void __launch_bounds__(kThreads, 2)
@@ -71,9 +76,18 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int64_t key_head = blockIdx.y, group = shape.group(), q_stride = shape.heads * kSize;
   const int first = place.index * kTile, keys = least(kTile, span.keys - first);
   const int start = span.first_query(first), end = span.end_query(first + keys);
+  const auto at_keys = [&](int64_t stride) {
+    return (place.span.key_start + first) * stride + key_head * shape.head_size;
+  };
 
-  // None where nobody sees these keys.
-  const int tiles = start < end ? (end - start + kQueries - 1) / kQueries : 0, steps = tiles * static_cast<int>(group);
+  if (start >= end) {
+    // Nobody sees these keys.
+    clear_rows(keys, shape.head_size, shape.key_stride, at_keys(shape.key_stride) + values.grad_k);
+    clear_rows(keys, shape.head_size, shape.value_stride, at_keys(shape.value_stride) + values.grad_v);
+    return;
+  }
+
+  const int tiles = (end - start + kQueries - 1) / kQueries, steps = tiles * static_cast<int>(group);
   const auto begin_step = [&](int step) {
     const int64_t head = key_head * group + step / tiles;
     const ScoreTile tile{span, start + step % tiles * kQueries, first};
@@ -90,7 +104,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int64_t keys_from = (place.span.key_start + first) * key_stride + key_head * kSize;
   copy_vectors<kSize, kTile>(rows.k + keys_from, key_stride, keys, k);
   copy_vectors<kSize, kTile>(rows.v + keys_from, key_stride, keys, v);
-  if (steps > 0) begin_step(0);
+  begin_step(0);
   float grad_k[kSize / 8][4], grad_v[kSize / 8][4];
   clear(grad_k);
   clear(grad_v);
@@ -121,7 +135,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     add_weighted<kSize>(weights, q + half * kVectors, grad_k);
   }
   const auto write = [&](const float (&sums)[kSize / 8][4], float scale, int64_t stride, float* to) {
-    to += (place.span.key_start + first) * stride + key_head * shape.head_size;
+    to += at_keys(stride);
     each_pair<kSize>(sums, keys, shape.head_size, [&](int, int row, int element, float x, float next) {
       store_pair(to + row * stride + element, x * scale, next * scale, element + 1 < shape.head_size);
     });

@@ -76,10 +76,6 @@ class CudaKernels final : public Kernels {
     cuda::fuse_adaptive(context_(), n, start, tau_in, tau_out, score_in, score_out, temperature, parameters, weight_in,
                         weight_out, fused);
   }
-  void dropout_keys(int64_t rows, uint64_t site_key, const uint32_t* records, const uint32_t* positions,
-                    DropoutRow* keys) const override {
-    cuda::dropout_keys(context_(), rows, site_key, records, positions, keys);
-  }
   void dropout_rows(const MaskedMatrix& shape, const float* in, float* out) const override {
     cuda::dropout_rows(context_(), shape, in, out);
   }

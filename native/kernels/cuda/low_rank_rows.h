@@ -108,13 +108,15 @@ __global__ void __launch_bounds__(kWarp* kLowRankWarps, kRanks > 8 ? 2 : 3) thin
   }
 
   Share rows[kRowsAtOnce], next[kRowsAtOnce];
-  DropoutRow keys[kRowsAtOnce]{}, next_keys[kRowsAtOnce]{};
+  // Lane i makes and holds that of row i.
+  static_assert(kRowsAtOnce <= kWarp);
+  DropoutRow key{}, next_key{};
   const auto load = [&](int64_t at) {
     RKIF_UNROLL
     for (int i = 0; i < kRowsAtOnce; ++i) {
       next[i].load(p.wide + (at + i) * p.columns + first, at + i < end ? left_columns : 0, lane);
-      if (p.masks.drops() && at + i < end) next_keys[i] = p.masks.keys[at + i];
     }
+    if (p.masks.drops() && lane < kRowsAtOnce && at + lane < end) next_key = p.masks.keys[at + lane];
   };
   load(begin);
   for (int64_t step = begin; step < end; step += kRowsOfStep) {
@@ -126,15 +128,14 @@ __global__ void __launch_bounds__(kWarp* kLowRankWarps, kRanks > 8 ? 2 : 3) thin
     for (int64_t at = step; at < stop; at += kRowsAtOnce) {
       const int in_step = static_cast<int>(at - step);
       RKIF_UNROLL
-      for (int i = 0; i < kRowsAtOnce; ++i) {
-        rows[i] = next[i];
-        keys[i] = next_keys[i];
-      }
+      for (int i = 0; i < kRowsAtOnce; ++i) rows[i] = next[i];
+      key = next_key;
       load(at + kRowsAtOnce);
       if (p.masks.drops()) {
         RKIF_UNROLL
         for (int i = 0; i < kRowsAtOnce; ++i) {
-          const RowMask mask{keys[i], p.masks.threshold, p.masks.keep_scale};
+          const DropoutRow of_row{__shfl_sync(kAllLanes, key.a, i), __shfl_sync(kAllLanes, key.b, i)};
+          const RowMask mask{of_row, p.masks.threshold, p.masks.keep_scale};
           RKIF_UNROLL
           for (int e = 0; e < kLaneColumns; ++e) {
             rows[i].at[e] = mask.applied(rows[i].at[e], first + Share::column(lane, e));

@@ -10,7 +10,7 @@ namespace rkif::cuda {
 // A MaskedMatrix as the device's threads see it.
 struct Masks {
   int64_t columns;
-  const DropoutRow* keys;
+  DropoutKeys keys;
   uint32_t threshold;
   float keep_scale;
 

@@ -245,6 +245,10 @@ TEST("cuda attention: narrow products with heads that share keys, windows, and o
     p.shape.narrow = true;
     check_like_cpu(p);
   }
+  // Keys that no query sees.
+  AttentionShape windowed = shape(3, 16, true, 0.3f, 2, 1, 40);
+  windowed.narrow = true;
+  check_like_cpu({windowed, {{0, 3, 0, 200, 1}, {3, 1, 200, 9, 2}}, 200});
   // One query alone, and a prefix.
   AttentionShape s = shape(2, 14, true);
   s.narrow = true;

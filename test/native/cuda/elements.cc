@@ -23,12 +23,6 @@ struct Shape {
 // None, one element, rows that fill no access of 16 bytes, some that do, and more than the grid has threads.
 const std::vector<Shape> kShapes{{0, 8}, {3, 0}, {1, 1}, {7, 45}, {5, 31}, {3, 33}, {6, 64}, {2, 264}, {40, 512}};
 
-std::vector<DropoutRow> row_keys(int64_t rows) {
-  std::vector<DropoutRow> keys;
-  for (int64_t i = 0; i < rows; ++i) keys.push_back(dropout_row(5, static_cast<uint32_t>(i), 3));
-  return keys;
-}
-
 template <class T>
 bool equal_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
@@ -48,11 +42,11 @@ std::vector<float> numbers(int64_t n, uint32_t seed) {
 template <class Check>
 void for_matrices(const Check& check) {
   for (const Shape& shape : kShapes) {
-    const std::vector<DropoutRow> keys = row_keys(shape.rows);
+    const Places places(shape.rows, 3, 5);
     for (double rate : {0.0, 0.3}) {
       for (int64_t skipped : {0, 1}) {
         try {
-          check(MaskedMatrix{shape.rows, shape.columns, rate > 0 ? keys.data() : nullptr, rate}, skipped);
+          check(MaskedMatrix{shape.rows, shape.columns, rate > 0 ? places.keys() : DropoutKeys{}, rate}, skipped);
         } catch (const Failure& failure) {
           throw Failure(std::to_string(shape.rows) + " x " + std::to_string(shape.columns) + ", rate " +
                         std::to_string(rate) + ", skipped " + std::to_string(skipped) + ": " + failure.what());
@@ -159,29 +153,18 @@ void check_activation(const cuda::Context& context, double tolerance) {
 
 }  // namespace
 
-TEST("cuda dropout: keys and masks have the CPU's bits") {
+TEST("cuda dropout: masks have the CPU's bits") {
   const cuda::Context context = cuda_context();
-  for (int64_t rows : {0, 1, 33, 5000}) {
-    std::vector<uint32_t> records(rows), positions(rows);
-    for (int64_t i = 0; i < rows; ++i) records[i] = static_cast<uint32_t>(i * 2654435761u), positions[i] = i % 77;
-    std::vector<DropoutRow> keys(rows);
-    cuda::dropout_keys(context, rows, 0x123456789abcdefull, records.data(), positions.data(), keys.data());
-    for (int64_t i = 0; i < rows; ++i) {
-      const DropoutRow expected = dropout_row(0x123456789abcdefull, records[i], positions[i]);
-      CHECK(keys[i].a == expected.a && keys[i].b == expected.b);
-    }
-  }
   for_matrices([&](const MaskedMatrix& shape, int64_t skipped) {
     const int64_t n = shape.rows * shape.columns + skipped;
     const std::vector<float> in = numbers(n, 1);
     std::vector<float> expected = in, found = in, elsewhere = in;
-    rkif::dropout_rows(shape.rows, shape.columns, in.data() + skipped, shape.keys, shape.rate,
-                       expected.data() + skipped);
+    rkif::dropout_rows(shape, in.data() + skipped, expected.data() + skipped);
     cuda::dropout_rows(context, shape, found.data() + skipped, found.data() + skipped);
     cuda::dropout_rows(context, shape, in.data() + skipped, elsewhere.data() + skipped);
     CHECK(same_bits(found, expected) && same_bits(elsewhere, expected));
   });
-  CHECK_THROWS(cuda::dropout_rows(context, MaskedMatrix{1, 1, nullptr, 1.0}, nullptr, nullptr), std::invalid_argument,
+  CHECK_THROWS(cuda::dropout_rows(context, MaskedMatrix{1, 1, {}, 1.0}, nullptr, nullptr), std::invalid_argument,
                "dropout rate is 1.0");
 }
 

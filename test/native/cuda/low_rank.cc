@@ -24,7 +24,7 @@ struct Problem {
   Shape shape;
   double rate;
   std::vector<float> a, b, x, dy;
-  std::vector<DropoutRow> keys;
+  Places places;
 
   Problem(const Shape& s, double rate)
       : shape(s),
@@ -32,11 +32,10 @@ struct Problem {
         a(normal(s.r * s.in, 1)),
         b(normal(s.out * s.r, 2)),
         x(normal(s.rows * s.in + s.skipped, 3)),
-        dy(normal(s.rows * s.out + s.skipped, 4)) {
-    for (int64_t i = 0; i < s.rows; ++i) keys.push_back(dropout_row(77, static_cast<uint32_t>(i / 9), i % 9));
-  }
+        dy(normal(s.rows * s.out + s.skipped, 4)),
+        places(s.rows, 9, 77) {}
   LowRank layer() const {
-    return {shape.in, shape.out, shape.r, a.data(), b.data(), 0.5f, rate > 0 ? keys.data() : nullptr, rate};
+    return {shape.in, shape.out, shape.r, a.data(), b.data(), 0.5f, rate > 0 ? places.keys() : DropoutKeys{}, rate};
   }
 };
 
