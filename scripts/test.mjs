@@ -73,7 +73,7 @@ await main(async () => {
           : {}),
         ...(values.gpu
           ? {
-              "kernels on a GPU": () => gpuTests(libtorch, []),
+              "kernels on a GPU": () => gpuTests(libtorch, ["cuda"]),
               "models with a GPU's kernels": () => gpuTests(libtorch, ["--kernels-of-gpu"]),
             }
           : {}),

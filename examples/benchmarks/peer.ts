@@ -184,12 +184,10 @@ async function measure(setting: Setting): Promise<void> {
   };
   const stepWanted = chosen.has("step") || chosen.has("method");
   const { way } = training;
-  if (way === null) {
-    progress(`${model} ${type}: no way of the peer works, so that this side is measured alone`);
-    await part("alone", stepWanted, "training steps of this side", () => measureAlone(setting));
-  } else {
-    await part("step", stepWanted, "training steps", () => measureStep(setting, way));
-  }
+  await part("step", stepWanted && way !== null, "training steps", () => measureStep(setting, way!));
+  await part("alone", stepWanted && measured.step === undefined, "training steps of this side alone", () =>
+    measureAlone(setting),
+  );
   await part("profile", options.profile, "where a step's time goes", () => measureProfile(setting));
   await part("cycles", chosen.has("cycles"), "cycles after some tasks", () => measureCycles(setting));
   if (way === null) return;

@@ -130,7 +130,7 @@ class Kernels {
                                  const AttentionDropout& dropout, const float* q, const float* k, const float* v,
                                  float* out, float* log_sum_exp, int64_t query_rows,
                                  const AttentionPrefix& prefix) const = 0;
-  // Spans share no keys, and k and v no memory.
+  // Spans share no keys, and grad_k and grad_v no memory.
   virtual void attention_backward(const AttentionShape& shape, const DeviceSpans& spans, const OffsetBias& bias,
                                   const AttentionDropout& dropout, const float* q, const float* k, const float* v,
                                   const float* out, const float* log_sum_exp, int64_t query_rows, const float* grad_out,

@@ -72,9 +72,8 @@ class DecoderStack {
   // A projection with every head normed, where the model has that, and rotated.
   at::Tensor rotated_heads(const at::Tensor& projected, int64_t heads, const at::Tensor& norm,
                            const Rotation& places) const;
-  // Of the rows that attend. `x`: all rows.
   RmsNormed normed(const at::Tensor& x, const at::Tensor& weight) const;
-  // `attending`: the rows of x that attend, normalised alike.
+  // Of the rows that attend, `attending`. `x`: all rows.
   at::Tensor attention(const RmsNormed& x, const RmsNormed& attending, const DecoderInput& input, const LastRows* last,
                        const DecoderPass& pass, size_t layer) const;
   at::Tensor feed_forward(const RmsNormed& x, const DecoderRows& rows, const DecoderPass& pass, size_t layer) const;

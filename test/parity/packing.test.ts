@@ -15,7 +15,7 @@ import { addon, loadFull, loadWithAdapter } from "./runtime.js";
 import { readSafetensors } from "./safetensors.js";
 
 const root = fixtureRoots({ RKIF_FIXTURES: "" })[0]!.path;
-const counters: DropoutCounters = { seed: 10, task: 1, loop: 0, step: 5 };
+const counters: DropoutCounters = { seed: 48, task: 1, loop: 0, step: 5 };
 
 /** The smallest vocabularies of each family's models here. */
 const vocabulary: Record<Family, number> = { t5: 80, decoder: 48, encoder: 48 };
@@ -176,12 +176,15 @@ for (const { name, family, load } of cases) {
     it("is well posed: changing parameters in their last place changes little", async () => {
       const { model } = loaded;
       const parameters = await model.parameters.read();
-      for (const draw of [0, 1, 2]) {
-        const noise = (i: number): number => (mulberry(i * 3 + draw) - 0.5) * 2 ** -23;
-        model.parameters.set(parameters.map((value, i) => value * (1 + noise(i))));
-        assert.isAtMost(gradientDifference(await step(loaded, [all]), whole), 1e-5);
+      try {
+        for (const draw of [0, 1, 2]) {
+          const noise = (i: number): number => (mulberry(i * 3 + draw) - 0.5) * 2 ** -23;
+          model.parameters.set(parameters.map((value, i) => value * (1 + noise(i))));
+          assert.isAtMost(gradientDifference(await step(loaded, [all]), whole), 1e-5);
+        }
+      } finally {
+        model.parameters.set(parameters);
       }
-      model.parameters.set(parameters);
     });
 
     it("repeats with the same bits", async () => {

@@ -68,9 +68,9 @@ tests() {
 }
 parity() {
   local mocha=("$node" node_modules/mocha/bin/mocha.js 'test/parity/**/*.test.ts')
-  RKIF_TEST_DEVICE=cuda limited parity 180 "${mocha[@]}" && return
+  RKIF_TEST_DEVICE=cuda limited parity 150 "${mocha[@]}" && return
   # After one fault of the card all that follows fails, and says nothing of the kernel: here it does.
-  CUDA_LAUNCH_BLOCKING=1 RKIF_TEST_DEVICE=cuda limited parity-blocking 90 "${mocha[@]}" --bail
+  CUDA_LAUNCH_BLOCKING=1 RKIF_TEST_DEVICE=cuda limited parity-blocking 60 "${mocha[@]}" --bail
 }
 kernels() {
   limited kernels 180 build/cuda/rkif_cuda_kernels_benchmark --json "$out/kernels.json"
@@ -90,7 +90,7 @@ wanted parity && parity
 wanted kernels && kernels
 for model in t5-large llama-2-7b; do
   wanted $model || continue
-  peer $model 420 --models $model --only step,method --profile
+  peer $model 390 --models $model --only step,method --profile
   no_checkpoints
 done
 if wanted llama-2-13b; then
@@ -101,7 +101,7 @@ fi
 # Last: compiling may take longer than all else, and comes to nothing where it is late.
 if wanted compiled; then
   for model in t5-large llama-2-7b; do
-    peer $model-compiled 290 --models $model --only step --rounds 3 --torch-compile --compile-limit 150
+    peer $model-compiled 280 --models $model --only step --rounds 3 --torch-compile --compile-limit 150
     no_checkpoints
   done
 fi

@@ -82,7 +82,7 @@ export async function measureStep(setting: Setting, way: Way): Promise<StepResul
   return { agreement, attention, ...seconds, tokens, ratio: pairedRatio(seconds.peer, seconds.here), memory };
 }
 
-/** This side's steps where no way of the peer works. */
+/** This side's steps where there are none of the peer's. */
 export interface AloneResult {
   here: number[];
   tokens: number[];

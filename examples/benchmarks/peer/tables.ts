@@ -23,7 +23,7 @@ export interface Measured {
   way: Way | null;
   trials: Trial[];
   step?: StepResult;
-  /** Instead of `step`, where there is no way. */
+  /** Instead of `step`, where the peer does not work. */
   alone?: AloneResult;
   evaluation?: EvaluationResult;
   memory?: MemoryResult;
@@ -66,7 +66,7 @@ export function stepTable(results: readonly Measured[]): string {
     const name = `${label(measured)}, batch ${batchSize}`;
     if (alone) {
       const speed = tokensPerSecond(alone.tokens, alone.here).toFixed(0);
-      return [[name, formatSeconds(median(alone.here)), "-", "-", speed, "-", "none works", "-"]];
+      return [[name, formatSeconds(median(alone.here)), "-", "-", speed, "-", "does not work", "-"]];
     }
     return (
       step && [
@@ -132,8 +132,10 @@ export function memoryTable(results: readonly Measured[]): string {
       peaks.reserved === undefined
         ? [row(what, peaks)]
         : [row(`${what}, in tensors`, peaks), row(`${what}, taken from the card`, peaks.reserved)];
-    const { step, memory } = measured;
+    const { step, alone, memory } = measured;
+    const own = alone?.memory ? [(alone.memory.allocated / 2 ** 30).toFixed(2), "-", "-"] : undefined;
     return [
+      ...(own ? [[`${label(measured)}, batch ${measured.batchSize}, in tensors`, ...own]] : []),
       ...(step?.memory ? rows(`batch ${measured.batchSize}, the steps above`, step.memory) : []),
       ...(memory ? [...rows("training", memory.steps), ...rows("evaluation", memory.evaluation)] : []),
     ];

@@ -64,7 +64,8 @@ export async function fastestWay(
   const plain: Trial[] = [];
   const compiled: Trial[] = [];
   const run = async (way: Way, limit: number): Promise<Trial> => {
-    const trial = await tryWay(setting, way, task, limit);
+    const trial =
+      limit > 0 ? await tryWay(setting, way, task, limit) : { way, seconds: null, error: "no time was left" };
     const found = trial.seconds === null ? `does not work: ${trial.error}` : `${trial.seconds.toFixed(3)} s`;
     say(`${setting.model} ${setting.type}, the peer with ${describeWay(way)}: ${found}`);
     return trial;
@@ -73,7 +74,7 @@ export async function fastestWay(
   const end = performance.now() + 1000 * compileLimit;
   for (const { way } of byTime(plain)) {
     const left = (end - performance.now()) / 1000;
-    if (torchCompile && left > 0) compiled.push(await run({ ...way, compile: true }, left));
+    if (torchCompile) compiled.push(await run({ ...way, compile: true }, left));
   }
   const trials = [...plain, ...compiled];
   return { way: byTime(trials).find(({ seconds }) => seconds !== null)?.way ?? null, trials };
@@ -92,13 +93,16 @@ function byTime(trials: readonly Trial[]): Trial[] {
 async function tryWay(setting: Setting, way: Way, task: Task, limit: number): Promise<Trial> {
   let late = false;
   let timer: NodeJS.Timeout | undefined;
+  const started = performance.now();
   try {
     await using peer = await openPeer(setting, way);
     if (Number.isFinite(limit)) {
+      // Loading counts.
+      const left = 1000 * limit - (performance.now() - started);
       timer = setTimeout(() => {
         late = true;
         peer.kill();
-      }, 1000 * limit);
+      }, left);
     }
     const seconds: number[] = [];
     const skipped = way.compile ? warmUps.compiled : warmUps.plain;

@@ -134,8 +134,7 @@ __global__ void __launch_bounds__(kWarp* kLowRankWarps, kRanks > 8 ? 2 : 3) thin
       if (p.masks.drops()) {
         RKIF_UNROLL
         for (int i = 0; i < kRowsAtOnce; ++i) {
-          const DropoutRow of_row{__shfl_sync(kAllLanes, key.a, i), __shfl_sync(kAllLanes, key.b, i)};
-          const RowMask mask{of_row, p.masks.threshold, p.masks.keep_scale};
+          const RowMask mask = p.masks.dealt(key, i);
           RKIF_UNROLL
           for (int e = 0; e < kLaneColumns; ++e) {
             rows[i].at[e] = mask.applied(rows[i].at[e], first + Share::column(lane, e));
@@ -232,6 +231,8 @@ __global__ void __launch_bounds__(kWarp* kLowRankWarps, kRanks > 8 ? 3 : 4) add_
         for (int i = 0; i < kRowsAtOnce; ++i) {
           rows[i].load(p.into + (at + i) * p.columns + first, at + i < stop ? left_columns : 0, lane);
         }
+        DropoutRow key{};
+        if (p.masks.drops() && lane < kRowsAtOnce && at + lane < stop) key = p.masks.keys[at + lane];
         RKIF_UNROLL
         for (int i = 0; i < kRowsAtOnce; ++i) {
           float added[kLaneColumns]{};
@@ -241,8 +242,8 @@ __global__ void __launch_bounds__(kWarp* kLowRankWarps, kRanks > 8 ? 3 : 4) add_
             RKIF_UNROLL
             for (int e = 0; e < kLaneColumns; ++e) added[e] += factor * right[rank][e];
           }
-          if (p.masks.drops() && at + i < stop) {
-            const RowMask mask = p.masks.row(at + i);
+          if (p.masks.drops()) {
+            const RowMask mask = p.masks.dealt(key, i);
             RKIF_UNROLL
             for (int e = 0; e < kLaneColumns; ++e) {
               added[e] = mask.applied(added[e], first + Share::column(lane, e));

@@ -22,6 +22,10 @@ struct Masks {
   }
   __device__ bool drops() const { return threshold != 0; }
   __device__ RowMask row(int64_t i) const { return {keys[i], threshold, keep_scale}; }
+  // The mask of the row whose key this lane of the warp holds; for whole warps.
+  __device__ RowMask dealt(const DropoutRow& key, int lane) const {
+    return {{__shfl_sync(kAllLanes, key.a, lane), __shfl_sync(kAllLanes, key.b, lane)}, threshold, keep_scale};
+  }
 
   // What dropout leaves of kCount elements of one row, the first of which is the matrix's element `first`.
   template <int kCount>

@@ -167,9 +167,9 @@ void on_card(const std::function<void()>& run) {
   if (pthread_create(&thread, &attributes, run_tests, &work) != 0) throw std::runtime_error("no thread");
   pthread_join(thread, nullptr);
   pthread_attr_destroy(&attributes);
+  if (work.error) std::rethrow_exception(work.error);
   // Of the kernels that failed without anybody having asked.
   check(cudaDeviceSynchronize(), "after the tests");
-  if (work.error) std::rethrow_exception(work.error);
 }
 
 }  // namespace rkif::test

@@ -17,6 +17,8 @@ namespace rkif::test {
 
 // Scratch memory holds no number until it is written.
 #ifdef RKIF_ON_CARD
+inline constexpr bool kOnCard = true;
+
 // Of the card that on_card() opened.
 cuda::Context cuda_context();
 
@@ -28,6 +30,8 @@ namespace emulation {
 inline void set_order(uint64_t) {}
 }  // namespace emulation
 #else
+inline constexpr bool kOnCard = false;
+
 inline cuda::Context cuda_context() {
   cuda::Context context;
   context.multiprocessors = 2;
