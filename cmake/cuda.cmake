@@ -90,6 +90,18 @@ set_target_properties(rkif_cuda PROPERTIES LINKER_LANGUAGE CXX)
 rkif_info(rkif_cuda rkif_cuda.json
   "{\"libtorch\": \"${RKIF_LIBTORCH_VERSION}\", \"cuda\": \"${RKIF_CUDA_VERSION}\", \"architectures\": [${architectures}], \"kernels\": \"${RKIF_KERNELS}\"}\n")
 
+# What a program of its own needs of CUDA: headers, and the runtime, static where the toolkit has it.
+find_package(Threads REQUIRED)
+function(rkif_card_program target)
+  target_include_directories(${target} SYSTEM PRIVATE ${RKIF_CUDA_TOOLKIT}/include)
+  if(RKIF_CUDART_STATIC)
+    target_link_libraries(${target} PRIVATE ${RKIF_CUDART_STATIC} Threads::Threads ${CMAKE_DL_LIBS} rt)
+  else()
+    target_link_libraries(${target} PRIVATE ${RKIF_CUDART} Threads::Threads)
+  endif()
+  set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
+endfunction()
+
 # Measures the kernels on a card and checks them there (`npm run benchmark -- kernels --device cuda`). It needs nothing of libtorch and, where
 # the toolkit has a static runtime, no library but the driver's: built here, it can be carried to a machine with a GPU.
 set(BENCHMARK_OBJECTS ${CUDA_OBJECTS})
@@ -98,28 +110,15 @@ rkif_compile_cuda(BENCHMARK_OBJECTS ${benchmarks}/cuda_vectors.cu)
 add_executable(rkif_cuda_kernels_benchmark EXCLUDE_FROM_ALL ${benchmarks}/cuda_kernels_benchmark.cc ${benchmarks}/cuda_device.cc
   ${benchmarks}/cuda_exactness.cc native/kernels/cuda/cuda_kernels.cc ${BENCHMARK_OBJECTS})
 target_include_directories(rkif_cuda_kernels_benchmark PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/native)
-target_include_directories(rkif_cuda_kernels_benchmark SYSTEM PRIVATE ${RKIF_CUDA_TOOLKIT}/include)
 target_compile_options(rkif_cuda_kernels_benchmark PRIVATE -Wall -Wextra -Wno-unused-parameter)
-find_package(Threads REQUIRED)
-if(RKIF_CUDART_STATIC)
-  target_link_libraries(rkif_cuda_kernels_benchmark PRIVATE ${RKIF_CUDART_STATIC} Threads::Threads ${CMAKE_DL_LIBS} rt)
-else()
-  target_link_libraries(rkif_cuda_kernels_benchmark PRIVATE ${RKIF_CUDART})
-endif()
-set_target_properties(rkif_cuda_kernels_benchmark PROPERTIES LINKER_LANGUAGE CXX)
+rkif_card_program(rkif_cuda_kernels_benchmark)
 
 # The tests of the kernels, and of models with them, on a card (test/native/cuda/card.cc). libtorch's CPU half is found at run time, through
 # LD_LIBRARY_PATH.
 rkif_sources(CARD_TESTS card_tests)
 add_executable(rkif_cuda_tests EXCLUDE_FROM_ALL ${CARD_TESTS} native/kernels/cuda/cuda_kernels.cc ${CUDA_OBJECTS})
 target_include_directories(rkif_cuda_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/test/native ${CMAKE_CURRENT_SOURCE_DIR}/test/native/cuda)
-target_include_directories(rkif_cuda_tests SYSTEM PRIVATE ${RKIF_CUDA_TOOLKIT}/include)
 target_compile_definitions(rkif_cuda_tests PRIVATE RKIF_ON_CARD)
-target_link_libraries(rkif_cuda_tests PRIVATE rkif_core torch_cpu c10 OpenMP::OpenMP_CXX Threads::Threads)
-if(RKIF_CUDART_STATIC)
-  target_link_libraries(rkif_cuda_tests PRIVATE ${RKIF_CUDART_STATIC} ${CMAKE_DL_LIBS} rt)
-else()
-  target_link_libraries(rkif_cuda_tests PRIVATE ${RKIF_CUDART})
-endif()
+target_link_libraries(rkif_cuda_tests PRIVATE rkif_core torch_cpu c10 OpenMP::OpenMP_CXX)
+rkif_card_program(rkif_cuda_tests)
 target_link_options(rkif_cuda_tests PRIVATE -s)
-set_target_properties(rkif_cuda_tests PROPERTIES LINKER_LANGUAGE CXX)

@@ -9,69 +9,65 @@
 namespace rkif {
 namespace {
 
-// Sums of a row run in these lanes and end with what is left of them: one order on every CPU.
-struct Lanes {
-  Vec16 first{}, second{};
+// What a row's sums are made of: add(j, lanes) adds the terms of a vector's columns, at(j) is one.
+struct Values {
+  const float* x;
 
-  RKIF_INLINE float sum() const { return lanes_sum(first + second); }
+  RKIF_INLINE void add(int64_t j, Vec16& lanes) const {
+    Vec16 a;
+    load(x + j, a);
+    lanes += a;
+  }
+  RKIF_INLINE float at(int64_t j) const { return x[j]; }
 };
-constexpr int64_t kSpan = 32;
 
-RKIF_INLINE float sum_of(const float* x, int64_t d) {
-  Lanes lanes;
-  int64_t j = 0;
-  for (; j + kSpan <= d; j += kSpan) {
-    Vec16 a, b;
-    load(x + j, a);
-    load(x + j + kSpan / 2, b);
-    lanes.first += a;
-    lanes.second += b;
-  }
-  float sum = lanes.sum();
-  for (; j < d; ++j) sum += x[j];
-  return sum;
-}
+// (x - shift)^2.
+struct Squares {
+  const float* x;
+  float shift;
 
-// Of x - shift.
-RKIF_INLINE float sum_of_squares(const float* x, float shift, int64_t d) {
-  Lanes lanes;
-  int64_t j = 0;
-  for (; j + kSpan <= d; j += kSpan) {
-    Vec16 a, b;
+  RKIF_INLINE void add(int64_t j, Vec16& lanes) const {
+    Vec16 a;
     load(x + j, a);
-    load(x + j + kSpan / 2, b);
     a -= shift;
-    b -= shift;
-    lanes.first += a * a;
-    lanes.second += b * b;
+    lanes += a * a;
   }
-  float sum = lanes.sum();
-  for (; j < d; ++j) sum += (x[j] - shift) * (x[j] - shift);
-  return sum;
-}
+  RKIF_INLINE float at(int64_t j) const { return (x[j] - shift) * (x[j] - shift); }
+};
 
-// Of (x - shift) * g.
-RKIF_INLINE float sum_of_products(const float* x, float shift, const float* g, int64_t d) {
-  Lanes lanes;
-  int64_t j = 0;
-  for (; j + kSpan <= d; j += kSpan) {
-    Vec16 a, b, with_a, with_b;
+// (x - shift) * g.
+struct Products {
+  const float* x;
+  float shift;
+  const float* g;
+
+  RKIF_INLINE void add(int64_t j, Vec16& lanes) const {
+    Vec16 a, with;
     load(x + j, a);
-    load(x + j + kSpan / 2, b);
-    load(g + j, with_a);
-    load(g + j + kSpan / 2, with_b);
+    load(g + j, with);
     a -= shift;
-    b -= shift;
-    lanes.first += a * with_a;
-    lanes.second += b * with_b;
+    lanes += a * with;
   }
-  float sum = lanes.sum();
-  for (; j < d; ++j) sum += (x[j] - shift) * g[j];
+  RKIF_INLINE float at(int64_t j) const { return (x[j] - shift) * g[j]; }
+};
+
+// In the lanes of two vectors, and behind them what fills none: one order on every CPU.
+template <class Terms>
+RKIF_INLINE float row_sum(int64_t d, const Terms& terms) {
+  constexpr int64_t kLanes = 16;
+  Vec16 first{}, second{};
+  int64_t j = 0;
+  for (; j + 2 * kLanes <= d; j += 2 * kLanes) {
+    terms.add(j, first);
+    terms.add(j + kLanes, second);
+  }
+  float sum = lanes_sum(first + second);
+  for (; j < d; ++j) sum += terms.at(j);
   return sum;
 }
 
 RKIF_CLONES float rms_row(int64_t d, const float* x, const float* w, float epsilon, float* out, Bfloat16* rounded) {
-  const float scale = 1.0f / std::sqrt(sum_of_squares(x, 0, d) / static_cast<float>(d) + epsilon);
+  const float scale = 1.0f / std::sqrt(row_sum(d, Squares{x, 0}) / static_cast<float>(d) + epsilon);
   if (rounded == nullptr) {
     RKIF_ELEMENTWISE
     for (int64_t j = 0; j < d; ++j) out[j] = w[j] * (x[j] * scale);
@@ -89,17 +85,14 @@ RKIF_CLONES float rms_row(int64_t d, const float* x, const float* w, float epsil
   return scale;
 }
 
-// out = (the sum of kCount parts) * w; the sum as sum_parts() makes it.
+// out = (the sum of kCount parts) * w.
 template <int kCount, class T>
 RKIF_INLINE void weighted(int64_t d, const Parts<T>& given, int64_t first, const float* w, float* out) {
   const T* parts[kCount];
   for (int k = 0; k < kCount; ++k) parts[k] = given.at[k] + first;
   RKIF_ELEMENTWISE
   for (int64_t j = 0; j < d; ++j) {
-    float sum = widened(parts[0][j]);
-    if constexpr (kCount > 1) sum += widened(parts[1][j]);
-    if constexpr (kCount > 2) sum += widened(parts[2][j]);
-    out[j] = sum * w[j];
+    out[j] = part_sum(parts, j) * w[j];
   }
 }
 
@@ -113,7 +106,7 @@ RKIF_INLINE void rms_gradient_row(int64_t d, const float* x, const float* w, flo
   } else {
     weighted<3>(d, g, first, w, dx);
   }
-  const float factor = r * r * r * (sum_of_products(x, 0, dx, d) / static_cast<float>(d));
+  const float factor = r * r * r * (row_sum(d, Products{x, 0, dx}) / static_cast<float>(d));
   for (int64_t j = 0; j < d; ++j) dx[j] = r * dx[j] - x[j] * factor;
 }
 // Templates cannot be cloned; these are the rows that are.
@@ -128,9 +121,9 @@ RKIF_CLONES void rms_gradient_cloned(int64_t d, const float* x, const float* w, 
 
 RKIF_CLONES Moments layer_norm_row(int64_t d, const float* x, const float* w, const float* b, float epsilon,
                                    float* out) {
-  const float mean = sum_of(x, d) / static_cast<float>(d);
+  const float mean = row_sum(d, Values{x}) / static_cast<float>(d);
   // Of the differences: the mean of the squares less the square of the mean would cancel.
-  const float r = 1.0f / std::sqrt(sum_of_squares(x, mean, d) / static_cast<float>(d) + epsilon);
+  const float r = 1.0f / std::sqrt(row_sum(d, Squares{x, mean}) / static_cast<float>(d) + epsilon);
   RKIF_ELEMENTWISE
   for (int64_t j = 0; j < d; ++j) out[j] = w[j] * ((x[j] - mean) * r) + b[j];
   return {mean, r};
@@ -139,8 +132,8 @@ RKIF_CLONES Moments layer_norm_row(int64_t d, const float* x, const float* w, co
 RKIF_CLONES void layer_norm_gradient_row(int64_t d, const float* x, const float* w, const Moments& row, const float* g,
                                          float* dx) {
   weighted<1>(d, Parts<float>{1, {g}}, 0, w, dx);
-  const float r = row.inverse, shift = sum_of(dx, d) / static_cast<float>(d);
-  const float factor = r * (sum_of_products(x, row.mean, dx, d) / static_cast<float>(d));
+  const float r = row.inverse, shift = row_sum(d, Values{dx}) / static_cast<float>(d);
+  const float factor = r * (row_sum(d, Products{x, row.mean, dx}) / static_cast<float>(d));
   for (int64_t j = 0; j < d; ++j) dx[j] = r * (dx[j] - shift - (x[j] - row.mean) * r * factor);
 }
 

@@ -22,6 +22,16 @@ Parts<T> parts_of(const Parts<void>& parts) {
   return typed;
 }
 
+// (parts[0][i] + parts[1][i]) + parts[2][i], of so many as there are.
+template <int kCount, class T>
+RKIF_INLINE float part_sum(const T* const (&parts)[kCount], int64_t i) {
+  static_assert(kCount <= kMostParts);
+  float sum = widened(parts[0][i]);
+  if constexpr (kCount > 1) sum += widened(parts[1][i]);
+  if constexpr (kCount > 2) sum += widened(parts[2][i]);
+  return sum;
+}
+
 // out[i] = (at[0][i] + at[1][i]) + at[2][i], n elements, in fp32. `out` may be a part.
 template <class T>
 void sum_parts(int64_t n, const Parts<T>& parts, float* out);

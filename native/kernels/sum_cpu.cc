@@ -12,10 +12,7 @@ RKIF_INLINE void sum_range(int64_t n, const Parts<T>& given, int64_t begin, floa
   for (int k = 0; k < kCount; ++k) parts[k] = given.at[k] + begin;
   RKIF_ELEMENTWISE
   for (int64_t i = 0; i < n; ++i) {
-    float sum = widened(parts[0][i]);
-    if constexpr (kCount > 1) sum += widened(parts[1][i]);
-    if constexpr (kCount > 2) sum += widened(parts[2][i]);
-    out[begin + i] = sum;
+    out[begin + i] = part_sum(parts, i);
   }
 }
 

@@ -121,6 +121,16 @@ at::Tensor forward_values(GroupRows& x, const LinearUse& use, at::Tensor* low_ra
   return y;
 }
 
+// `low_rank`: of every use, as above; null: not wanted.
+std::vector<at::Tensor> group_values(GroupRows& rows, const std::vector<LinearUse>& uses,
+                                     std::vector<at::Tensor>* low_rank) {
+  std::vector<at::Tensor> outputs;
+  for (size_t i = 0; i < uses.size(); ++i) {
+    outputs.push_back(forward_values(rows, uses[i], low_rank ? &(*low_rank)[i] : nullptr));
+  }
+  return outputs;
+}
+
 // A tensor of the layer that trains; none: undefined.
 const at::Tensor& trained(const Linear& layer) {
   static const at::Tensor none;
@@ -191,8 +201,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     LinearKept kept{{}, {}, {}, x.scalar_type(), std::vector<at::Tensor>(uses.size()), uses};
     if (norm_weight) kept.norm = RmsNormed{values_of(x), *norm_weight, epsilon};
     GroupRows rows = kept.norm ? GroupRows(*kept.norm, uses, &kept.inverse) : GroupRows(values_of(x));
-    variable_list outputs;
-    for (size_t i = 0; i < uses.size(); ++i) outputs.push_back(forward_values(rows, uses[i], &kept.low_rank[i]));
+    variable_list outputs = group_values(rows, uses, &kept.low_rank);
     if (leaf) kept.x = rows.wide().contiguous();
     keep(context, std::move(kept));
     return outputs;
@@ -247,12 +256,6 @@ std::optional<at::Tensor> trained(const std::vector<LinearUse>& uses) {
   return leaf;
 }
 
-std::vector<at::Tensor> values_of_group(GroupRows rows, const std::vector<LinearUse>& uses) {
-  std::vector<at::Tensor> outputs;
-  for (const LinearUse& use : uses) outputs.push_back(forward_values(rows, use, nullptr));
-  return outputs;
-}
-
 }  // namespace
 
 std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<LinearUse>& uses) {
@@ -261,7 +264,8 @@ std::vector<at::Tensor> linear_group(const at::Tensor& x, const std::vector<Line
               " rows for several layers");
   const std::optional<at::Tensor> leaf = trained(uses);
   if (leaf || tracks(x)) return LinearFunction::apply(x, leaf, std::nullopt, 0.0, uses);
-  return values_of_group(GroupRows(x), uses);
+  GroupRows rows(x);
+  return group_values(rows, uses, nullptr);
 }
 
 std::vector<at::Tensor> linear_group(const RmsNormed& rows, const std::vector<LinearUse>& uses) {
@@ -271,7 +275,8 @@ std::vector<at::Tensor> linear_group(const RmsNormed& rows, const std::vector<Li
   if (leaf || tracks(of.x) || tracks(of.weight)) {
     return LinearFunction::apply(of.x, leaf, std::optional<at::Tensor>(of.weight), of.epsilon, uses);
   }
-  return values_of_group(GroupRows(of, uses, nullptr), uses);
+  GroupRows normed(of, uses, nullptr);
+  return group_values(normed, uses, nullptr);
 }
 
 at::Tensor linear_as_stored(const at::Tensor& x, const Linear& layer, const Dropout& adapter_dropout) {

@@ -36,12 +36,6 @@ double slope(Activation activation, double x) {
   return (exact(activation, x + h) - exact(activation, x - h)) / (2 * h);
 }
 
-std::vector<float> widened_all(const std::vector<Bfloat16>& values) {
-  std::vector<float> out(values.size());
-  for (size_t i = 0; i < values.size(); ++i) out[i] = widened(values[i]);
-  return out;
-}
-
 }  // namespace
 
 TEST("activation: values and slopes over their whole range") {
@@ -95,7 +89,7 @@ TEST("activation: gate, dropout and their gradients, each row with its mask") {
 TEST("activation: bf16 is fp32 with its ends rounded") {
   constexpr int64_t rows = 3, columns = 70, n = rows * columns;
   const std::vector<Bfloat16> x = rounded(normal(n, 1)), gate = rounded(normal(n, 2)), dout = rounded(normal(n, 3));
-  const std::vector<float> wide_x = widened_all(x), wide_gate = widened_all(gate), wide_dout = widened_all(dout);
+  const std::vector<float> wide_x = widened(x), wide_gate = widened(gate), wide_dout = widened(dout);
   const Places places(rows, 3, 5);
   for (double rate : {0.0, 0.3}) {
     const MaskedMatrix shape{rows, columns, places.keys(), rate};
@@ -107,9 +101,9 @@ TEST("activation: bf16 is fp32 with its ends rounded") {
     activation_forward<Bfloat16>(Activation::kSilu, shape, x.data(), gate.data(), narrow_y.data());
     activation_backward<Bfloat16>(Activation::kSilu, shape, x.data(), gate.data(), dout.data(), narrow_dx.data(),
                                   narrow_dgate.data());
-    CHECK(widened_all(narrow_y) == widened_all(rounded(y)));
-    CHECK(widened_all(narrow_dx) == widened_all(rounded(dx)));
-    CHECK(widened_all(narrow_dgate) == widened_all(rounded(dgate)));
+    CHECK(widened(narrow_y) == widened(rounded(y)));
+    CHECK(widened(narrow_dx) == widened(rounded(dx)));
+    CHECK(widened(narrow_dgate) == widened(rounded(dgate)));
   }
 }
 

@@ -1,54 +1,24 @@
 // The low-rank path against sums in double precision.
-#include <ATen/Parallel.h>
+#include "kernels_low_rank.h"
 
 #include <algorithm>
-#include <string>
-
-#include "check.h"
-#include "kernels/low_rank.h"
-#include "kernels_data.h"
+#include <optional>
 
 using namespace rkif;
 using namespace rkif::test;
 
 namespace {
 
-struct Shape {
-  int64_t rows, in, out, r;
-};
 // Beside round numbers: columns that fill no vector, ranks above one, rows of many stripes, and a single row.
-const std::vector<Shape> kShapes{{960, 512, 384, 8}, {1, 512, 512, 8},  {5, 33, 47, 3},    {64, 16, 16, 16},
-                                 {131, 100, 7, 1},   {300, 40, 72, 20}, {70, 3000, 96, 8}, {2500, 24, 24, 64}};
+const std::vector<LowRankShape> kShapes{{960, 512, 384, 8}, {1, 512, 512, 8},  {5, 33, 47, 3},    {64, 16, 16, 16},
+                                        {131, 100, 7, 1},   {300, 40, 72, 20}, {70, 3000, 96, 8}, {2500, 24, 24, 64}};
 
-struct Problem {
-  Shape shape;
-  double rate;
-  std::vector<float> a, b, x, dy;
-  Places places;
-  static constexpr float kScale = 0.5f;
-
-  Problem(const Shape& s, double rate)
-      : shape(s),
-        rate(rate),
-        a(normal(s.r * s.in, 1)),
-        b(normal(s.out * s.r, 2)),
-        x(normal(s.rows * s.in, 3)),
-        dy(normal(s.rows * s.out, 4)),
-        places(s.rows, 9, 77) {}
-  LowRank layer() const {
-    return {shape.in, shape.out, shape.r, a.data(), b.data(), kScale, rate > 0 ? places.keys() : DropoutKeys{}, rate};
-  }
-  // What dropout makes of x, by the kernel that has tests of its own.
-  std::vector<float> dropped(const std::vector<float>& values) const {
-    std::vector<float> out(values.size());
-    dropout_rows({shape.rows, shape.in, places.keys(), rate}, values.data(), out.data());
-    return out;
-  }
-  std::string name() const {
-    return std::to_string(shape.rows) + " x " + std::to_string(shape.in) + " -> " + std::to_string(shape.out) +
-           ", rank " + std::to_string(shape.r) + ", dropout " + std::to_string(rate);
-  }
-};
+// What dropout makes of the values of x, by the kernel that has tests of its own.
+std::vector<float> dropped(const LowRankProblem& p, const std::vector<float>& values) {
+  std::vector<float> out(values.size());
+  dropout_rows({p.shape.rows, p.shape.in, p.places.keys(), p.rate}, values.data(), out.data());
+  return out;
+}
 
 using Matrix = std::vector<double>;
 
@@ -74,25 +44,17 @@ double difference(const std::vector<float>& found, const Matrix& expected) {
   return worst / largest;
 }
 
-struct Results {
-  std::vector<float> y, hidden, dx, da, db;
-};
-
-// Onto what the outputs held: ones.
-Results run(const Problem& p) {
-  const Shape& s = p.shape;
-  Results out{std::vector<float>(s.rows * s.out, 1), std::vector<float>(s.rows * s.r),
-              std::vector<float>(s.rows * s.in, 1), std::vector<float>(s.r * s.in, 1),
-              std::vector<float>(s.out * s.r, 1)};
-  low_rank_forward(s.rows, p.layer(), p.x.data(), out.y.data(), out.hidden.data());
-  low_rank_backward(s.rows, p.layer(), p.x.data(), out.hidden.data(), p.dy.data(),
+LowRankResults run(const LowRankProblem& p) {
+  LowRankResults out(p.shape);
+  low_rank_forward(p.shape.rows, p.layer(), p.x.data(), out.y.data(), out.hidden.data());
+  low_rank_backward(p.shape.rows, p.layer(), p.x.data(), out.hidden.data(), p.dy.data(),
                     {out.dx.data(), out.da.data(), out.db.data()});
   return out;
 }
 
-void check_against_double(const Problem& p) {
-  const Shape& s = p.shape;
-  const std::vector<float> d = p.dropped(p.x);
+void check_against_double(const LowRankProblem& p) {
+  const LowRankShape& s = p.shape;
+  const std::vector<float> d = dropped(p, p.x);
   Matrix hidden = product(
       s.rows, s.r, s.in, [&](int64_t i, int64_t k) { return d[i * s.in + k]; },
       [&](int64_t k, int64_t j) { return p.a[j * s.in + k]; });
@@ -111,13 +73,13 @@ void check_against_double(const Problem& p) {
   Matrix dx = product(
       s.rows, s.in, s.r, [&](int64_t i, int64_t k) { return dh[i * s.r + k]; },
       [&](int64_t k, int64_t j) { return p.a[k * s.in + j]; });
-  const std::vector<float> mask = p.dropped(std::vector<float>(p.x.size(), 1));
-  for (size_t i = 0; i < dx.size(); ++i) dx[i] = 1 + Problem::kScale * dx[i] * mask[i];
-  for (double& value : y) value = 1 + Problem::kScale * value;
-  for (double& value : da) value = 1 + Problem::kScale * value;
-  for (double& value : db) value = 1 + Problem::kScale * value;
+  const std::vector<float> mask = dropped(p, std::vector<float>(p.x.size(), 1));
+  for (size_t i = 0; i < dx.size(); ++i) dx[i] = 1 + LowRankProblem::kScale * dx[i] * mask[i];
+  for (double& value : y) value = 1 + LowRankProblem::kScale * value;
+  for (double& value : da) value = 1 + LowRankProblem::kScale * value;
+  for (double& value : db) value = 1 + LowRankProblem::kScale * value;
 
-  Results found = run(p);
+  const LowRankResults found = run(p);
   CHECK_NEAR(difference(found.hidden, hidden), 0, 2e-6);
   CHECK_NEAR(difference(found.y, y), 0, 2e-6);
   CHECK_NEAR(difference(found.dx, dx), 0, 2e-6);
@@ -128,55 +90,34 @@ void check_against_double(const Problem& p) {
 }  // namespace
 
 TEST("low rank: forward and backward against double precision") {
-  for (const Shape& shape : kShapes) {
-    for (double rate : {0.0, 0.3}) {
-      Problem problem(shape, rate);
-      try {
-        check_against_double(problem);
-      } catch (const Failure& failure) {
-        throw Failure(problem.name() + ": " + failure.what());
-      }
-    }
-  }
+  for_low_rank_problems(kShapes, check_against_double);
 }
 
 TEST("low rank: the same bits whatever the threads") {
-  Problem problem({960, 512, 384, 8}, 0.1);
-  Results one;
+  const LowRankProblem problem({960, 512, 384, 8}, 0.1);
+  std::optional<LowRankResults> one;
   with_threads(1, [&] { one = run(problem); });
   for (int threads : {2, 3, 7}) {
-    Results many;
-    with_threads(threads, [&] { many = run(problem); });
-    CHECK(many.y == one.y && many.hidden == one.hidden && many.dx == one.dx && many.da == one.da && many.db == one.db);
+    with_threads(threads, [&] { CHECK(run(problem) == one); });
   }
 }
 
 TEST("low rank: what is not wanted is not needed") {
-  Problem problem({130, 48, 32, 8}, 0.1);
-  const Shape& s = problem.shape;
-  Results all = run(problem);
-
-  std::vector<float> y(s.rows * s.out, 1), dx(s.rows * s.in, 1), da(s.r * s.in, 1), db(s.out * s.r, 1);
-  low_rank_forward(s.rows, problem.layer(), problem.x.data(), y.data(), nullptr);
-  CHECK(y == all.y);
-  low_rank_backward(s.rows, problem.layer(), nullptr, nullptr, problem.dy.data(), {dx.data()});
-  CHECK(dx == all.dx);
-  low_rank_backward(s.rows, problem.layer(), problem.x.data(), all.hidden.data(), problem.dy.data(),
-                    {nullptr, da.data(), db.data()});
-  CHECK(da == all.da && db == all.db);
+  const LowRankProblem problem({130, 48, 32, 8}, 0.1);
+  const int64_t rows = problem.shape.rows;
+  const LowRankResults all = run(problem);
+  LowRankResults some(problem.shape);
+  low_rank_forward(rows, problem.layer(), problem.x.data(), some.y.data(), nullptr);
+  CHECK(some.y == all.y);
+  low_rank_backward(rows, problem.layer(), nullptr, nullptr, problem.dy.data(), {some.dx.data()});
+  CHECK(some.dx == all.dx);
+  low_rank_backward(rows, problem.layer(), problem.x.data(), all.hidden.data(), problem.dy.data(),
+                    {nullptr, some.da.data(), some.db.data()});
+  CHECK(some.da == all.da && some.db == all.db);
 }
 
 TEST("low rank: on a product in bf16, as on the same values in y") {
-  for (const Shape& shape : {Shape{131, 100, 7, 1}, Shape{300, 40, 72, 20}, Shape{260, 48, 33, 8}}) {
-    for (double rate : {0.0, 0.3}) {
-      const Problem problem(shape, rate);
-      const int64_t n = shape.rows * shape.out;
-      const std::vector<Bfloat16> base = rounded(normal(n, 9));
-      std::vector<float> expected = widened(base), y(n, kNaN);
-      low_rank_forward(shape.rows, problem.layer(), problem.x.data(), expected.data(), nullptr);
-      // Nothing of y itself is read.
-      low_rank_forward(shape.rows, problem.layer(), problem.x.data(), y.data(), nullptr, base.data());
-      CHECK(same_bits(y, expected));
-    }
-  }
+  check_low_rank_on_base([](const LowRankProblem& p, float* y, const Bfloat16* base) {
+    low_rank_forward(p.shape.rows, p.layer(), p.x.data(), y, nullptr, base);
+  });
 }
