@@ -142,17 +142,13 @@ Napi::Value select(const Napi::CallbackInfo& info) {
     state->thresholds = at::empty({static_cast<int64_t>(segments.size())}, options);
     const Kernels& kernels = scores->kernels();
     float* threshold = state->thresholds.mutable_data_ptr<float>();
-    int64_t start = 0;
-    for (int64_t n : segments) {
-      const float* values = scores->data() + start;
-      uint8_t* mask = state->data() + start;
-      if (top_k) {
-        kernels.mask_top_k(n, values, std::llround(keep * static_cast<double>(n)), mask, threshold++);
-      } else {
-        kernels.mask_by_quantile(n, values, 1.0 - keep, comparison, mask, threshold++);
-      }
-      start += n;
+    if (!top_k) {
+      kernels.mask_by_quantile(segments, scores->data(), 1.0 - keep, comparison, state->data(), threshold);
+      return;
     }
+    std::vector<TopK> parts;
+    for (int64_t n : segments) parts.push_back({n, std::llround(keep * static_cast<double>(n))});
+    kernels.mask_top_k(parts, scores->data(), state->data(), threshold);
   });
   return MaskHandle::create(info.Env(), state);
 }
@@ -161,10 +157,7 @@ Napi::Value mask_rows(const Napi::CallbackInfo& info) {
   auto values = VectorHandle::from(argument(info, 0, "maskRows: values"));
   auto sums = VectorHandle::from(argument(info, 1, "maskRows: sums"));
   require_device(argument(info, 1, "maskRows: sums"), sums->device, values->device);
-  struct Matrix {
-    int64_t rows, columns;
-  };
-  std::vector<Matrix> matrices;
+  std::vector<RowMatrix> matrices;
   // In double precision: sizes that an integer cannot add up must not pass for the right sum.
   double rows = 0, length = 0;
   for (const Argument& tensor : argument(info, 2, "maskRows: tensors").elements()) {
@@ -184,13 +177,7 @@ Napi::Value mask_rows(const Napi::CallbackInfo& info) {
     throw invalid_argument(info.Env(), message.str());
   }
   Environment::of(info.Env()).enqueue([values, sums, matrices = std::move(matrices), at] {
-    float* matrix = values->data();
-    const float* sum = sums->data();
-    for (const auto& [rows, columns] : matrices) {
-      values->kernels().mask_rows(rows, columns, matrix, sum, at);
-      matrix += rows * columns;
-      sum += rows;
-    }
+    values->kernels().mask_rows(matrices, values->data(), sums->data(), at);
   });
   return info.Env().Undefined();
 }

@@ -13,6 +13,7 @@
 #include "kernels/dropout.h"
 #include "kernels/fuse.h"
 #include "kernels/low_rank.h"
+#include "kernels/mask_rows.h"
 #include "kernels/norms.h"
 #include "kernels/pooling.h"
 #include "kernels/select.h"
@@ -64,12 +65,15 @@ class Kernels {
 
   // --- select.h, mask_rows.h
   virtual void quantiles(int64_t n, const float* values, const std::vector<double>& at, double* results) const = 0;
-  // mask_by_threshold with the quantile `at`, which is written to *threshold.
-  virtual void mask_by_quantile(int64_t n, const float* values, double at, Compare compare, uint8_t* mask,
-                                float* threshold) const = 0;
-  virtual void mask_top_k(int64_t n, const float* values, int64_t k, uint8_t* mask, float* threshold) const = 0;
+  // mask_by_threshold of each part, which has so many elements, with its quantile `at`, which is written to its place
+  // in `thresholds`. Parts lie behind each other.
+  virtual void mask_by_quantile(const std::vector<int64_t>& lengths, const float* values, double at, Compare compare,
+                                uint8_t* mask, float* thresholds) const = 0;
+  virtual void mask_top_k(const std::vector<TopK>& parts, const float* values, uint8_t* mask,
+                          float* thresholds) const = 0;
   virtual void count_bits(int64_t n, const uint8_t* mask, int64_t* result) const = 0;
-  virtual void mask_rows(int64_t rows, int64_t columns, float* values, const float* sums, double at) const = 0;
+  // Of matrices that lie behind each other, as their sums do.
+  virtual void mask_rows(const std::vector<RowMatrix>& matrices, float* values, const float* sums, double at) const = 0;
 
   // --- fuse.h
   // Where a threshold is NaN, parameters = start and all counts are -1.

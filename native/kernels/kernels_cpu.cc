@@ -52,21 +52,33 @@ class CpuKernels final : public Kernels {
     const std::vector<double> found = rkif::quantiles(n, values, at);
     std::copy(found.begin(), found.end(), results);
   }
-  void mask_by_quantile(int64_t n, const float* values, double at, Compare compare, uint8_t* mask,
-                        float* threshold) const override {
-    *threshold = quantile(n, values, at);
-    mask_by_threshold(n, values, *threshold, compare, mask);
+  void mask_by_quantile(const std::vector<int64_t>& lengths, const float* values, double at, Compare compare,
+                        uint8_t* mask, float* thresholds) const override {
+    for (int64_t n : lengths) {
+      *thresholds = quantile(n, values, at);
+      mask_by_threshold(n, values, *thresholds++, compare, mask);
+      values += n;
+      mask += n;
+    }
   }
-  void mask_top_k(int64_t n, const float* values, int64_t k, uint8_t* mask, float* threshold) const override {
-    *threshold = rkif::mask_top_k(n, values, k, mask);
+  void mask_top_k(const std::vector<TopK>& parts, const float* values, uint8_t* mask,
+                  float* thresholds) const override {
+    for (const auto& [n, k] : parts) {
+      *thresholds++ = rkif::mask_top_k(n, values, k, mask);
+      values += n;
+      mask += n;
+    }
   }
   void count_bits(int64_t n, const uint8_t* mask, int64_t* result) const override {
     *result = std::accumulate(mask, mask + n, int64_t{0});
   }
-  void mask_rows(int64_t rows, int64_t columns, float* values, const float* sums, double at) const override {
-    rkif::mask_rows(rows, columns, values, sums, at);
+  void mask_rows(const std::vector<RowMatrix>& matrices, float* values, const float* sums, double at) const override {
+    for (const auto& [rows, columns] : matrices) {
+      rkif::mask_rows(rows, columns, values, sums, at);
+      values += rows * columns;
+      sums += rows;
+    }
   }
-
   void fuse(int64_t n, const float* start, const float* tau_in, const float* tau_out, const FusionMask& in,
             const FusionMask& out, const FusionTable& table, float* parameters, int64_t* counts) const override {
     if (any_nan(in) || any_nan(out)) {

@@ -27,6 +27,11 @@ int64_t mask_by_threshold(int64_t n, const float* values, float threshold, Compa
 // an empty mask and a NaN threshold. Returns the smallest selected value (infinity for k = 0).
 float mask_top_k(int64_t n, const float* values, int64_t k, uint8_t* mask);
 
+// A part of a vector, and how many of its elements are selected.
+struct TopK {
+  int64_t n, k;
+};
+
 // Where a quantile lies: `fraction` of the way from the element of rank `below` to the one of rank above().
 struct QuantileRank {
   int64_t below;

@@ -103,7 +103,7 @@ class Checks {
 
   void mask_by_quantile(Compare compare) {
     const Buffer<float> threshold(1);
-    kernels_.mask_by_quantile(n_, values_.data(), 0.8, compare, mask_.data(), threshold.data());
+    kernels_.mask_by_quantile({n_}, values_.data(), 0.8, compare, mask_.data(), threshold.data());
     const auto expected = static_cast<float>(sorted_.quantile(0.8));
     expect(threshold.read()[0], expected, "threshold");
     expect_mask("mask by quantile",
@@ -112,7 +112,7 @@ class Checks {
 
   void mask_top_k(int64_t k) {
     const Buffer<float> threshold(1);
-    kernels_.mask_top_k(n_, values_.data(), k, mask_.data(), threshold.data());
+    kernels_.mask_top_k({{n_, k}}, values_.data(), mask_.data(), threshold.data());
     if (sorted_.has_nan()) return expect_mask("top-k of NaN", [](float, int64_t) { return false; });
     const float smallest = sorted_.at(n_ - k);
     expect(threshold.read()[0], smallest, "top-k's threshold");

@@ -27,6 +27,8 @@ constexpr int64_t kCopyBytes = int64_t{1} << 30;
 constexpr int64_t kBytesPerElement = 10 * 4 + 2;
 // Shares that are aimed at, from 10^8 elements on: see docs/cuda.md.
 constexpr double kElementwise = 0.8, kQuantile = 0.5;
+// Elements of T5-large's adapter matrices at rank 8.
+constexpr int64_t kPart = 8192;
 
 struct Options {
   std::vector<int64_t> lengths;
@@ -34,6 +36,12 @@ struct Options {
   bool exactness = true;
   std::string json;
 };
+
+std::vector<int64_t> parts_of(int64_t n) {
+  std::vector<int64_t> parts(static_cast<size_t>(n / kPart), kPart);
+  if (n % kPart > 0) parts.push_back(n % kPart);
+  return parts;
+}
 
 // What the method keeps for one adapter, in the shapes of its numbers.
 struct Vectors {
@@ -52,6 +60,8 @@ struct Vectors {
   Buffer<float> score_in{n}, score_out{n}, v{n}, importance{n}, uncertainty{n};
   Buffer<uint8_t> mask_in{n}, mask_out{n};
   Buffer<float> thresholds{2};
+  std::vector<int64_t> parts = parts_of(n);
+  Buffer<float> part_thresholds{static_cast<int64_t>(parts.size())};
   Buffer<double> quantiles{6};
   Buffer<int64_t> counts{4};
   Buffer<int32_t> fused{1};
@@ -73,7 +83,7 @@ std::vector<Kernel> kernels_of(const Kernels& k, Vectors& x) {
   const AdamW adamw{
       .learning_rate = 3e-4, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0, .update = 10};
   const auto select = [&k, &x, n](const Buffer<float>& score, const Buffer<uint8_t>& mask, int64_t which) {
-    k.mask_by_quantile(n, score.data(), 0.8, Compare::kGreaterEqual, mask.data(), x.thresholds.data() + which);
+    k.mask_by_quantile({n}, score.data(), 0.8, Compare::kGreaterEqual, mask.data(), x.thresholds.data() + which);
   };
   const auto fuse = [&k, &x, n, table] {
     k.fuse(n, x.start.data(), x.tau_in.data(), x.tau_out.data(), {x.mask_in.data(), x.thresholds.data(), 1},
@@ -103,7 +113,12 @@ std::vector<Kernel> kernels_of(const Kernels& k, Vectors& x) {
        [&k, &x, n] { k.quantiles(n, x.score_in.data(), {0, 0.2, 0.5, 0.8, 0.95, 1}, x.quantiles.data()); }},
       {"quantile and mask", 4 + 5, std::nullopt, [&x, select] { select(x.score_in, x.mask_in, 0); }},
       {"mask of top k", 4 + 5, std::nullopt,
-       [&k, &x, n] { k.mask_top_k(n, x.score_in.data(), n / 5, x.mask_out.data(), x.thresholds.data() + 1); }},
+       [&k, &x, n] { k.mask_top_k({{n, n / 5}}, x.score_in.data(), x.mask_out.data(), x.thresholds.data() + 1); }},
+      {"quantiles and mask of parts", 4 + 5, std::nullopt,
+       [&k, &x] {
+         k.mask_by_quantile(x.parts, x.score_in.data(), 0.8, Compare::kGreaterEqual, x.mask_out.data(),
+                            x.part_thresholds.data());
+       }},
       {"fuse", 18, kElementwise, fuse},
       {"fuse, adaptive", 32, std::nullopt,
        [&k, &x, n] {

@@ -53,18 +53,19 @@ class CudaKernels final : public Kernels {
   void quantiles(int64_t n, const float* values, const std::vector<double>& at, double* results) const override {
     cuda::quantiles(context_(), n, values, at, results);
   }
-  void mask_by_quantile(int64_t n, const float* values, double at, Compare compare, uint8_t* mask,
-                        float* threshold) const override {
-    cuda::mask_by_quantile(context_(), n, values, at, compare, mask, threshold);
+  void mask_by_quantile(const std::vector<int64_t>& lengths, const float* values, double at, Compare compare,
+                        uint8_t* mask, float* thresholds) const override {
+    cuda::mask_by_quantile(context_(), lengths, values, at, compare, mask, thresholds);
   }
-  void mask_top_k(int64_t n, const float* values, int64_t k, uint8_t* mask, float* threshold) const override {
-    cuda::mask_top_k(context_(), n, values, k, mask, threshold);
+  void mask_top_k(const std::vector<TopK>& parts, const float* values, uint8_t* mask,
+                  float* thresholds) const override {
+    cuda::mask_top_k(context_(), parts, values, mask, thresholds);
   }
   void count_bits(int64_t n, const uint8_t* mask, int64_t* result) const override {
     cuda::count_bits(context_(), n, mask, result);
   }
-  void mask_rows(int64_t rows, int64_t columns, float* values, const float* sums, double at) const override {
-    cuda::mask_rows(context_(), rows, columns, values, sums, at);
+  void mask_rows(const std::vector<RowMatrix>& matrices, float* values, const float* sums, double at) const override {
+    cuda::mask_rows(context_(), matrices, values, sums, at);
   }
   void fuse(int64_t n, const float* start, const float* tau_in, const float* tau_out, const FusionMask& in,
             const FusionMask& out, const FusionTable& table, float* parameters, int64_t* counts) const override {

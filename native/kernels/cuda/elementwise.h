@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/unroll.h"
+#include "kernels/host_device.h"
 
 namespace rkif::cuda {
 
@@ -22,13 +23,13 @@ struct Range {
 };
 
 template <int kWide, class T>
-bool wide_at(const T* array, int64_t head) {
+RKIF_HOST_DEVICE bool wide_at(const T* array, int64_t head) {
   return array == nullptr || (reinterpret_cast<uintptr_t>(array) + head * sizeof(T)) % (kWide * sizeof(T)) == 0;
 }
 
 // Groups of kWide elements that are aligned to their size in all arrays; null arrays have no say.
 template <int kWide, class First, class... Rest>
-Range wide_range(int64_t n, const First* first, const Rest*... rest) {
+RKIF_HOST_DEVICE Range wide_range(int64_t n, const First* first, const Rest*... rest) {
   const auto past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(first) / sizeof(First) % kWide);
   const int64_t head = std::min<int64_t>(n, (kWide - past) % kWide);
   if (!wide_at<kWide>(first, head) || !(wide_at<kWide>(rest, head) && ...)) return {n, 0, 0};

@@ -1,14 +1,12 @@
 // The radix passes (radix_select.h), and what they and the pass over a sampled vector tell each other in device memory.
 #pragma once
-#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/radix_digits.h"
 #include "kernels/cuda/radix_select.h"
-#include "kernels/cuda/reduce.h"
 
 namespace rkif::cuda {
 
 inline constexpr int kMostWanted = 4;  // of one read of the vector
 inline constexpr int kMostTargets = 2 * kMostWanted;
-inline constexpr int kMostBins = 1 << 11;
 
 // Of all kernels that read the vector: blocks of a multiprocessor, loads under way in a thread.
 inline constexpr int kSelectBlocks = 4;

@@ -30,6 +30,23 @@ __device__ inline T block_exclusive_sum(T value, T* partial) {
   return before;
 }
 
+// This thread's number among the block's threads that are `counted`, from `first` on, which moves on by all of them.
+// `partial`: shared memory of one int a warp, free for use again when the call returns.
+__device__ inline int64_t block_index(bool counted, int64_t& first, int* partial) {
+  const unsigned here = __ballot_sync(kAllLanes, counted);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  if (lane == 0) partial[warp] = __popc(here);
+  __syncthreads();
+  int64_t index = first + __popc(here & ((1u << lane) - 1));
+  for (int w = 0; w < warps; ++w) {
+    if (w < warp) index += partial[w];
+    first += partial[w];
+  }
+  __syncthreads();
+  return index;
+}
+
 // Whether this block is the last of `blocks` to arrive: then it sees what the others have written. `arrived`: 0 at
 // first.
 __device__ inline bool last_to_arrive(unsigned* arrived, unsigned blocks) {

@@ -1,10 +1,12 @@
 // nvcc: -fmad=false
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/radix_select.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/cuda/segment_select.h"
 #include "kernels/cuda/select.h"
 
 namespace rkif::cuda {
@@ -87,16 +89,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         continue;
       }
       // The chunk that holds the last tie that is kept.
-      const unsigned ties = __ballot_sync(kAllLanes, tie);
-      const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-      if (lane == 0) partial[warp] = __popc(ties);
-      __syncthreads();
-      int64_t index = first + __popc(ties & ((1u << lane) - 1));
-      for (int w = 0; w < kThreads / kWarp; ++w) {
-        if (w < warp) index += partial[w];
-        first += partial[w];
-      }
-      __syncthreads();
+      const int64_t index = block_index(tie, first, partial);
       if (tie && index >= kept) mask[i] = 0;
     }
   }
@@ -133,14 +126,26 @@ __global__ void __launch_bounds__(kThreads, kBlocks) add_bits(Range range, const
   if (threadIdx.x == 0 && count > 0) atomicAdd(reinterpret_cast<Count*>(result), count);
 }
 
-// A warp a row.
+// As many as a kernel's parameters hold: 4 KiB on every card.
+constexpr int kMostMatrices = 112;
+struct Matrices {
+  struct Place {
+    int64_t rows, columns;
+    int64_t values, sums;  // where they begin
+  } at[kMostMatrices];
+};
+static_assert(sizeof(Matrices) <= 3840);
+
+// A row of blocks a matrix, a warp a row of it. thresholds: of these matrices.
 __global__ void __launch_bounds__(kThreads)
-    clear_rows(int64_t rows, int64_t columns, float* values, const float* sums, const float* threshold) {
-  const float limit = *threshold;
+    clear_rows(Matrices matrices, float* values, const float* sums, const float* thresholds) {
+  const Matrices::Place matrix = matrices.at[blockIdx.y];
+  const float limit = thresholds[blockIdx.y];
   const int64_t warps = grid_size() / kWarp;
-  for (int64_t row = grid_index() / kWarp; row < rows; row += warps) {
-    if (sums[row] >= limit) continue;
-    for (int64_t i = threadIdx.x % kWarp; i < columns; i += kWarp) values[row * columns + i] = 0;
+  for (int64_t row = grid_index() / kWarp; row < matrix.rows; row += warps) {
+    if (sums[matrix.sums + row] >= limit) continue;
+    float* to = values + matrix.values + row * matrix.columns;
+    for (int64_t i = threadIdx.x % kWarp; i < matrix.columns; i += kWarp) to[i] = 0;
   }
 }
 
@@ -164,14 +169,16 @@ void quantiles(const Context& context, int64_t n, const float* values, const std
   select_ranks(context, n, values, wanted, {.results = results});
 }
 
-void mask_by_quantile(const Context& context, int64_t n, const float* values, double at, Compare compare, uint8_t* mask,
-                      float* threshold) {
-  select_ranks(context, n, values, {wanted_of(quantile_rank(n, at))}, {.values = threshold});
+namespace {
+
+void mask_one_by_quantile(const Context& context, int64_t n, const float* values, const QuantileRank& rank,
+                          Compare compare, uint8_t* mask, float* threshold) {
+  select_ranks(context, n, values, {wanted_of(rank)}, {.values = threshold});
   launch_mark(context, n, values, threshold, compare, mask, nullptr, nullptr);
 }
 
-void mask_top_k(const Context& context, int64_t n, const float* values, int64_t k, uint8_t* mask, float* threshold) {
-  check_top_k(n, k);
+void mask_one_top_k(const Context& context, int64_t n, const float* values, int64_t k, uint8_t* mask,
+                    float* threshold) {
   if (k == 0) {
     // A NaN is looked for.
     if (n > 0) select_ranks(context, n, values, {{.rank = n - 1}}, {.values = threshold});
@@ -191,6 +198,44 @@ void mask_top_k(const Context& context, int64_t n, const float* values, int64_t 
          before.data(), mask);
 }
 
+Segment segment_at(int64_t start, int64_t length, int64_t rank, double fraction, size_t index) {
+  return {start, fraction, static_cast<int32_t>(length), static_cast<int32_t>(rank), static_cast<int32_t>(index)};
+}
+
+}  // namespace
+
+void mask_by_quantile(const Context& context, const std::vector<int64_t>& lengths, const float* values, double at,
+                      Compare compare, uint8_t* mask, float* thresholds) {
+  std::vector<Segment> segments;
+  int64_t start = 0;
+  for (size_t i = 0; i < lengths.size(); start += lengths[i++]) {
+    const QuantileRank rank = quantile_rank(lengths[i], at);
+    if (block_takes(std::ssize(lengths), lengths[i])) {
+      segments.push_back(segment_at(start, lengths[i], rank.below, rank.fraction, i));
+    } else {
+      mask_one_by_quantile(context, lengths[i], values + start, rank, compare, mask + start, thresholds + i);
+    }
+  }
+  const Marking marking = compare == Compare::kGreater ? Marking::kGreater : Marking::kGreaterEqual;
+  select_in_segments(context, segments, values, marking, mask, thresholds);
+}
+
+void mask_top_k(const Context& context, const std::vector<TopK>& parts, const float* values, uint8_t* mask,
+                float* thresholds) {
+  std::vector<Segment> segments;
+  int64_t start = 0;
+  for (size_t i = 0; i < parts.size(); start += parts[i++].n) {
+    const auto [n, k] = parts[i];
+    check_top_k(n, k);
+    if (block_takes(std::ssize(parts), n)) {
+      segments.push_back(segment_at(start, n, n - k, 0, i));
+    } else {
+      mask_one_top_k(context, n, values + start, k, mask + start, thresholds + i);
+    }
+  }
+  select_in_segments(context, segments, values, Marking::kRank, mask, thresholds);
+}
+
 void count_bits(const Context& context, int64_t n, const uint8_t* mask, int64_t* result) {
   fill_zero(context, result, sizeof(*result));
   if (n == 0) return;
@@ -198,11 +243,34 @@ void count_bits(const Context& context, int64_t n, const uint8_t* mask, int64_t*
          wide_range<16>(n, mask), mask, result);
 }
 
-void mask_rows(const Context& context, int64_t rows, int64_t columns, float* values, const float* sums, double at) {
-  const Scratch<float> threshold(context, 1);
-  select_ranks(context, rows, sums, {wanted_of(quantile_rank(rows, at))}, {.values = threshold.data()});
-  launch(context, "mask_rows", grid_for(context, rows, kThreads / kWarp), kThreads, 0, clear_rows, rows, columns,
-         values, sums, threshold.data());
+void mask_rows(const Context& context, const std::vector<RowMatrix>& matrices, float* values, const float* sums,
+               double at) {
+  const auto count = std::ssize(matrices);
+  const Scratch<float> thresholds(context, count);
+  std::vector<Segment> segments;
+  std::vector<Matrices::Place> places;
+  int64_t first_value = 0, first_sum = 0, most_rows = 0;
+  for (const auto& [rows, columns] : matrices) {
+    const QuantileRank rank = quantile_rank(rows, at);
+    if (block_takes(count, rows)) {
+      segments.push_back(segment_at(first_sum, rows, rank.below, rank.fraction, places.size()));
+    } else {
+      select_ranks(context, rows, sums + first_sum, {wanted_of(rank)}, {.values = thresholds.data() + places.size()});
+    }
+    places.push_back({rows, columns, first_value, first_sum});
+    first_value += rows * columns;
+    first_sum += rows;
+    most_rows = std::max(most_rows, rows);
+  }
+  select_in_segments(context, segments, sums, Marking::kNone, nullptr, thresholds.data());
+  const unsigned blocks = grid_for(context, most_rows, kThreads / kWarp);
+  for (int64_t first = 0; first < count; first += kMostMatrices) {
+    const int64_t here = std::min<int64_t>(kMostMatrices, count - first);
+    Matrices part{};
+    std::copy_n(places.begin() + first, here, part.at);
+    launch(context, "clear_rows", dim3(blocks, static_cast<unsigned>(here)), kThreads, 0, clear_rows, part, values,
+           sums, thresholds.data() + first);
+  }
 }
 
 }  // namespace rkif::cuda

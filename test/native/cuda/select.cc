@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/cuda/radix_select.h"
+#include "kernels/cuda/segment_select.h"
 #include "kernels/dropout.h"
 #include "kernels/mask_rows.h"
 #include "slices.h"
@@ -34,6 +35,49 @@ std::vector<Named> inputs(int64_t n) {
 }
 
 bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+// Vectors of all kinds behind each other, more than one launch takes, with one that is no block's work among them.
+struct Parts {
+  std::vector<Named> all;
+  std::vector<float> values;
+  std::vector<int64_t> lengths;
+
+  Parts() {
+    for (int64_t n : {1, 2, 7, 256, 1000, 4099}) {
+      for (Named& input : inputs(n)) add(std::move(input));
+      if (n == 7) add({"long", scores(cuda::kLongestSegment + 1, 3)});
+      for (float nan : {kNaN, -kNaN}) {
+        Named broken{"NaN", normal(n, 10)};
+        broken.values[n / 2] = nan;
+        add(std::move(broken));
+      }
+    }
+    for (int64_t n = 1; n < 70; ++n) add({"short", normal(n, 13)});
+  }
+  void add(Named part) {
+    lengths.push_back(static_cast<int64_t>(part.values.size()));
+    values.insert(values.end(), part.values.begin(), part.values.end());
+    all.push_back(std::move(part));
+  }
+  int64_t size() const { return static_cast<int64_t>(values.size()); }
+};
+
+// find(part, mask) is the CPU's threshold and mask of each.
+template <class Find>
+void check_parts(const Parts& parts, const std::vector<uint8_t>& mask, const std::vector<float>& thresholds,
+                 const Find& find) {
+  int64_t start = 0;
+  for (size_t i = 0; i < parts.all.size(); start += parts.lengths[i++]) {
+    std::vector<uint8_t> expected(parts.lengths[i], 7);
+    const float threshold = find(i, expected.data());
+    const bool found = std::equal(expected.begin(), expected.end(), mask.begin() + start);
+    if (found && same(thresholds[i], threshold)) continue;
+    std::ostringstream message;
+    message << parts.all[i].name << ", part " << i << " of " << parts.lengths[i] << ": threshold " << thresholds[i]
+            << ", expected " << threshold << (found ? "" : "; the masks differ");
+    fail(__FILE__, __LINE__, message.str());
+  }
+}
 
 // With the sample, however short the vector is.
 std::vector<double> sampled_quantiles(const std::vector<float>& x, const std::vector<double>& at) {
@@ -142,7 +186,7 @@ TEST("cuda mask_by_quantile: the CPU's threshold and mask") {
         Slice<float> values(input.values, n % 3);
         Slice<uint8_t> mask(std::vector<uint8_t>(n, 7), n % 3);
         float threshold = -7;
-        cuda::mask_by_quantile(context, n, values.data(), 0.8, compare, mask.data(), &threshold);
+        cuda::mask_by_quantile(context, {n}, values.data(), 0.8, compare, mask.data(), &threshold);
         CHECK(same(threshold, expected_threshold));
         CHECK(mask.values() == expected);
       }
@@ -163,7 +207,7 @@ TEST("cuda mask_top_k: the CPU's, ties by lower index; a NaN gives an empty mask
         Slice<float> values(input.values, k % 2);
         Slice<uint8_t> mask(std::vector<uint8_t>(n, 7), 0);
         float threshold = -7;
-        cuda::mask_top_k(context, n, values.data(), k, mask.data(), &threshold);
+        cuda::mask_top_k(context, {{n, k}}, values.data(), mask.data(), &threshold);
         CHECK_EQUAL(threshold, expected_threshold);
         if (mask.values() != expected) {
           fail(__FILE__, __LINE__, input.name + ", n = " + std::to_string(n) + ", k = " + std::to_string(k));
@@ -175,16 +219,62 @@ TEST("cuda mask_top_k: the CPU's, ties by lower index; a NaN gives an empty mask
     for (int64_t k : {int64_t{0}, n}) {
       std::vector<uint8_t> mask(n, 7);
       float threshold = 0;
-      cuda::mask_top_k(context, n, x.data(), k, mask.data(), &threshold);
+      cuda::mask_top_k(context, {{n, k}}, x.data(), mask.data(), &threshold);
       CHECK(std::isnan(threshold));
       CHECK(mask == std::vector<uint8_t>(n, 0));
     }
   }
   emulation::set_order(0);
   float threshold = 0;
-  cuda::mask_top_k(context, 0, nullptr, 0, nullptr, &threshold);
+  cuda::mask_top_k(context, {{0, 0}}, nullptr, nullptr, &threshold);
   CHECK_EQUAL(threshold, kInfinity);
-  CHECK_THROWS(cuda::mask_top_k(context, 3, nullptr, 4, nullptr, &threshold), std::invalid_argument, "k is 4");
+  CHECK_THROWS(cuda::mask_top_k(context, {{3, 4}}, nullptr, nullptr, &threshold), std::invalid_argument, "k is 4");
+}
+
+TEST("cuda mask_by_quantile: parts of a vector, each with the CPU's threshold and mask") {
+  const Parts parts;
+  for (double at : {0.0, 0.5, 0.8, 0.9137, 1.0}) {
+    for (Compare compare : {Compare::kGreater, Compare::kGreaterEqual}) {
+      if (compare == Compare::kGreater && at != 0.8) continue;
+      const int64_t offset = at == 0.8 ? 1 : 0;
+      emulation::set_order(at == 0.5 ? 1 : 0);
+      Slice<float> values(parts.values, offset);
+      Slice<uint8_t> mask(std::vector<uint8_t>(parts.size(), 7), offset);
+      std::vector<float> thresholds(parts.all.size(), -7);
+      cuda::mask_by_quantile(cuda_context(), parts.lengths, values.data(), at, compare, mask.data(), thresholds.data());
+      check_parts(parts, mask.values(), thresholds, [&](size_t i, uint8_t* expected) {
+        const std::vector<float>& part = parts.all[i].values;
+        const float threshold = quantile(parts.lengths[i], part.data(), at);
+        mask_by_threshold(parts.lengths[i], part.data(), threshold, compare, expected);
+        return threshold;
+      });
+    }
+  }
+  emulation::set_order(0);
+  float threshold = 0;
+  CHECK_THROWS(cuda::mask_by_quantile(cuda_context(), {1, 0}, &threshold, 0.5, Compare::kGreater, nullptr, &threshold),
+               std::invalid_argument, "empty");
+}
+
+TEST("cuda mask_top_k: parts of a vector, each with the CPU's threshold and mask") {
+  const Parts parts;
+  for (int share : {0, 1, 2, 5, 100}) {
+    std::vector<TopK> wanted;
+    for (int64_t n : parts.lengths)
+      wanted.push_back({n, share == 0 ? 0 : share == 100 ? std::max(n - 1, n % 2) : n / share});
+    emulation::set_order(share == 5 ? 2 : 0);
+    Slice<float> values(parts.values, share % 4);
+    Slice<uint8_t> mask(std::vector<uint8_t>(parts.size(), 7), share % 3);
+    std::vector<float> thresholds(parts.all.size(), -7);
+    cuda::mask_top_k(cuda_context(), wanted, values.data(), mask.data(), thresholds.data());
+    check_parts(parts, mask.values(), thresholds, [&](size_t i, uint8_t* expected) {
+      return mask_top_k(wanted[i].n, parts.all[i].values.data(), wanted[i].k, expected);
+    });
+  }
+  emulation::set_order(0);
+  float threshold = 0;
+  CHECK_THROWS(cuda::mask_top_k(cuda_context(), {{1, 0}, {3, 4}}, &threshold, nullptr, &threshold),
+               std::invalid_argument, "k is 4");
 }
 
 TEST("cuda count_bits: bytes that are not 0, whatever the alignment") {
@@ -201,18 +291,29 @@ TEST("cuda count_bits: bytes that are not 0, whatever the alignment") {
   }
 }
 
-TEST("cuda mask_rows: the CPU's; a sum that is not a number leaves no row") {
+TEST("cuda mask_rows: the CPU's, alone and of many matrices; a sum that is not a number leaves no row") {
   const cuda::Context context = cuda_context();
-  for (int64_t rows : {1, 2, 8, 101}) {
-    for (double at : {0.0, 0.7, 1.0}) {
+  for (double at : {0.0, 0.7, 1.0}) {
+    std::vector<RowMatrix> matrices;
+    std::vector<float> all_sums, all_values, all_expected;
+    for (int64_t rows : {1, 2, 8, 101}) {
       for (int64_t columns : {1, 5, 70}) {
         std::vector<float> sums = normal(rows, 7);
         if (rows == 8 && columns == 5) sums[3] = kNaN;
         std::vector<float> values = normal(rows * columns, 8), expected = values;
         mask_rows(rows, columns, expected.data(), sums.data(), at);
-        cuda::mask_rows(context, rows, columns, values.data(), sums.data(), at);
+        for (int i = 0; i < 10; ++i) {
+          matrices.push_back({rows, columns});
+          all_sums.insert(all_sums.end(), sums.begin(), sums.end());
+          all_values.insert(all_values.end(), values.begin(), values.end());
+          all_expected.insert(all_expected.end(), expected.begin(), expected.end());
+        }
+        cuda::mask_rows(context, {{rows, columns}}, values.data(), sums.data(), at);
         CHECK(same_bits(values, expected));
       }
     }
+    CHECK(matrices.size() > 112);  // two launches
+    cuda::mask_rows(context, matrices, all_values.data(), all_sums.data(), at);
+    CHECK(same_bits(all_values, all_expected));
   }
 }
