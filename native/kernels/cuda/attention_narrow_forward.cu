@@ -1,4 +1,7 @@
 // Attention with products of operands rounded to bfloat16, on tensor cores: forward.
+#include <algorithm>
+#include <optional>
+
 #include "kernels/cuda/attention_narrow.h"
 
 namespace rkif::cuda {
@@ -7,28 +10,55 @@ namespace {
 
 constexpr int kPackThreads = 256;
 
-// Eight elements a thread and turn; blockIdx.y: which of the matrices.
+// Eight elements of a head, of which `left` are left; zeros behind them.
+__device__ void pack_piece(const float* x, int64_t left, Bfloat16* to) {
+  alignas(16) float values[8];
+  if (left >= 8 && reinterpret_cast<uintptr_t>(x) % 16 == 0) {
+    *reinterpret_cast<float4*>(values) = *reinterpret_cast<const float4*>(x);
+    *reinterpret_cast<float4*>(values + 4) = *reinterpret_cast<const float4*>(x + 4);
+  } else {
+    RKIF_UNROLL for (int j = 0; j < 8; ++j) values[j] = j < left ? x[j] : 0.0f;
+  }
+  *reinterpret_cast<uint4*>(to) = make_uint4(packed(values[0], values[1]), packed(values[2], values[3]),
+                                             packed(values[4], values[5]), packed(values[6], values[7]));
+}
+
+// A piece a thread and turn; blockIdx.y: which of the matrices.
 __global__ void __launch_bounds__(kPackThreads) pack(int64_t size, int64_t padded, PackedRows all) {
   const RowsToPack& rows = all.of[blockIdx.y];
   Bfloat16* const to = all.to[blockIdx.y];
   const int64_t of_vector = padded / 8, pieces = rows.count * rows.heads * of_vector;
   for (int64_t i = grid_index(); i < pieces; i += grid_size()) {
     const int64_t column = i % of_vector * 8, vector = i / of_vector, head = vector % rows.heads;
-    const float* const x = rows.from + vector / rows.heads * rows.stride + head * size + column;
-    alignas(16) float values[8];
-    if (column + 8 <= size && reinterpret_cast<uintptr_t>(x) % 16 == 0) {
-      *reinterpret_cast<float4*>(values) = *reinterpret_cast<const float4*>(x);
-      *reinterpret_cast<float4*>(values + 4) = *reinterpret_cast<const float4*>(x + 4);
-    } else {
-      RKIF_UNROLL for (int j = 0; j < 8; ++j) values[j] = column + j < size ? x[j] : 0.0f;
-    }
-    *reinterpret_cast<uint4*>(to + 8 * i) = make_uint4(packed(values[0], values[1]), packed(values[2], values[3]),
-                                                       packed(values[4], values[5]), packed(values[6], values[7]));
+    pack_piece(rows.from + vector / rows.heads * rows.stride + head * size + column, size - column, to + 8 * i);
+  }
+}
+
+// The keys ([0]) and values ([1]) of stored prompts, in the rows of their queries.
+struct StoredRows {
+  const float* from[2];
+  int64_t strides[2];
+  Bfloat16* to[2];
+};
+
+__global__ void __launch_bounds__(kPackThreads) pack_stored(AttentionProblem problem, int64_t padded, StoredRows all) {
+  const TilePlace place = find_tile(problem, static_cast<int>(blockIdx.x), kTile, SpanQueries{problem.spans_of});
+  if (!is_stored_prompt(place.span)) return;
+  const AttentionShape& shape = problem.shape;
+  const int64_t heads = shape.heads / shape.group(), of_vector = padded / 8, first = place.index * int64_t{kTile};
+  const float* const from = all.from[blockIdx.y] + (place.span.prefix_start + first) * all.strides[blockIdx.y];
+  Bfloat16* const to = all.to[blockIdx.y] + (place.span.query_start + first) * heads * padded;
+  const int64_t pieces = std::min<int64_t>(kTile, place.span.query_length - first) * heads * of_vector;
+  for (int64_t i = threadIdx.x; i < pieces; i += kPackThreads) {
+    const int64_t column = i % of_vector * 8, vector = i / of_vector;
+    pack_piece(from + vector / heads * all.strides[blockIdx.y] + vector % heads * shape.head_size + column,
+               shape.head_size - column, to + 8 * i);
   }
 }
 
 struct PackedForward {
   const Bfloat16 *q, *k, *v;
+  const Bfloat16 *stored_k, *stored_v;  // null: there are no stored prompts
   float* out;
   float* log_sum_exp;
 };
@@ -98,7 +128,11 @@ __global__ void __launch_bounds__(kThreads) forward(AttentionProblem problem, Pa
   const int64_t head = blockIdx.y, q_stride = shape.heads * kSize, key_stride = shape.heads / shape.group() * kSize;
   const int first = place.index * kTile, queries = least(kTile, span.queries - first);
   const int64_t query_row = place.span.query_start + first;
-  const int64_t keys_from = place.span.key_start * key_stride + head / shape.group() * kSize;
+  const bool stored = is_stored_prompt(place.span);
+  const Bfloat16 *const keys = stored ? values.stored_k : values.k, *const key_values =
+                                                                        stored ? values.stored_v : values.v;
+  const int64_t keys_from =
+      (stored ? place.span.query_start : place.span.key_start) * key_stride + head / shape.group() * kSize;
   const auto begin_keys = [&](const Bfloat16* from, int begin, Bfloat16* to) {
     copy_vectors<kSize, kKeys>(from + keys_from + begin * key_stride, key_stride, span.keys - begin, to);
   };
@@ -106,7 +140,7 @@ __global__ void __launch_bounds__(kThreads) forward(AttentionProblem problem, Pa
   const int end = span.end_key(first + queries);
   int begin = span.first_key(first);
   copy_vectors<kSize, kTile>(values.q + query_row * q_stride + head * kSize, q_stride, queries, q);
-  begin_keys(values.k, begin, k);
+  begin_keys(keys, begin, k);
   DropoutRow masks[2];
   RKIF_UNROLL for (int r = 0; r < 2; ++r) {
     masks[r] = mask_row(problem, place.span.record, head, span.first_position + first + row_of(2 * r));
@@ -119,7 +153,7 @@ __global__ void __launch_bounds__(kThreads) forward(AttentionProblem problem, Pa
     // The keys are there, and nobody reads the values of the tile before any more.
     wait_for_copies();
     __syncthreads();
-    begin_keys(values.v, begin, v);
+    begin_keys(key_values, begin, v);
     float scores[kKeys / 8][4];
     dot_vectors<kSize>(q, k, scores);
     weigh(problem, tile, bias, masks, scores, running);
@@ -128,7 +162,7 @@ __global__ void __launch_bounds__(kThreads) forward(AttentionProblem problem, Pa
     // The values are there, and nobody reads the keys and the bias any more.
     wait_for_copies();
     __syncthreads();
-    if (begin + kKeys < end) begin_keys(values.k, begin + kKeys, k);
+    if (begin + kKeys < end) begin_keys(keys, begin + kKeys, k);
     add_weighted<kSize>(weights, v, running.out);
   }
   float inverse[2];
@@ -159,9 +193,20 @@ void run_forward(const Context& context, const AttentionProblem& problem, const 
                           {{values.q, rows.queries, s.heads, s.query_stride},
                            {values.k, rows.keys, key_heads, s.key_stride},
                            {values.v, rows.keys, key_heads, s.value_stride}});
+  std::optional<Scratch<Bfloat16>> stored;
+  PackedForward packed{narrow[0], narrow[1], narrow[2], nullptr, nullptr, values.out, values.log_sum_exp};
+  if (std::any_of(spans.begin(), spans.end(), is_stored_prompt)) {
+    const int64_t elements = rows.queries * key_heads * kSize;
+    stored.emplace(context, 2 * elements);
+    const StoredRows all{{values.prefix.k, values.prefix.v},
+                         {s.key_stride, s.value_stride},
+                         {stored->data(), stored->data() + elements}};
+    packed.stored_k = all.to[0];
+    packed.stored_v = all.to[1];
+    launch(context, "attention_pack_stored", dim3(tiles, 2), kPackThreads, 0, pack_stored, problem, kSize, all);
+  }
   launch(context, "attention_forward_narrow", dim3(tiles, s.heads), kThreads,
-         (kTile + 2 * kKeys) * kRow<kSize> * sizeof(Bfloat16), forward<kSize, kKeys>, problem,
-         PackedForward{narrow[0], narrow[1], narrow[2], values.out, values.log_sum_exp});
+         (kTile + 2 * kKeys) * kRow<kSize> * sizeof(Bfloat16), forward<kSize, kKeys>, problem, packed);
 }
 
 }  // namespace

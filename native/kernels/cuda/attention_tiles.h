@@ -11,11 +11,19 @@ namespace rkif::cuda {
 
 __device__ inline int least(int a, int b) { return a < b ? a : b; }
 
+// A prompt that has just been written to the store of keys that it attends to: the keys are its queries' own rows, and
+// none of them stands elsewhere.
+RKIF_HOST_DEVICE inline bool is_stored_prompt(const AttentionSpan& span) {
+  return span.key_length == 0 && span.prefix_length == span.query_length;
+}
+
 // The spans that one launch takes. Narrow products are for several queries at once: a single one waits for its keys to
-// be read and nothing else, so that they are not rewritten in bfloat16 for it, and those of a prefix are not either.
+// be read and nothing else, so that they are not rewritten in bfloat16 for it, and those of a prefix are not either,
+// but for a stored prompt's.
 enum class SpansOf { kAll, kSingleQueries, kSeveralQueries, kNarrow, kSeveralButNotNarrow, kNotNarrow };
 RKIF_HOST_DEVICE inline bool takes(SpansOf which, const AttentionSpan& span) {
-  const bool several = span.query_length > 1, narrow = several && span.prefix_length == 0;
+  const bool several = span.query_length > 1;
+  const bool narrow = several && (span.prefix_length == 0 || is_stored_prompt(span));
   switch (which) {
     case SpansOf::kAll:
       return true;

@@ -52,7 +52,7 @@ struct Inputs {
         grad_out(normal(p.shift + p.query_rows() * p.shape.query_stride, 7)) {
     if (!p.shape.narrow) return;
     // What bfloat16 holds, so that only weights and gradients of scores are rounded.
-    for (std::vector<float>* x : {&q, &k, &v, &grad_out}) {
+    for (std::vector<float>* x : {&q, &k, &v, &prefix_k, &prefix_v, &grad_out}) {
       for (float& value : *x) {
         Bfloat16 narrow;
         store(value, narrow);
@@ -256,6 +256,32 @@ TEST("cuda attention: narrow products with heads that share keys, windows, and o
   check_like_cpu({s, {{0, 5, 0, 8, 1, 3, 9}, {5, 70, 8, 140, 2}}}, false);
   s.causal = false;
   check_like_cpu({s, {{0, 5, 0, 3, 1}, {5, 70, 3, 140, 2}, {75, 1, 143, 21, 3}}, 140, 0.25}, true);
+}
+
+TEST("cuda attention: narrow products of prompts that stand in a store, as of the same rows of their own") {
+  for (int64_t size : {14, 64, 130}) {
+    AttentionShape s = shape(4, size, true, 0.3f, 2, 2, size == 64 ? 50 : 0);
+    s.narrow = true;
+    // Prompts at places of the store in another order than their queries, and behind them one that has no store.
+    const Problem stored{
+        s, {{0, 70, 0, 0, 1, 9, 70}, {70, 5, 0, 0, 2, 2, 5}, {75, 131, 0, 0, 3, 100, 131}, {206, 40, 0, 40, 4}}};
+    check_like_cpu(stored, false, size == 14);
+    const Problem own{s, {{0, 70, 9, 70, 1}, {70, 5, 2, 5, 2}, {75, 131, 100, 131, 3}, {206, 40, 240, 40, 4}}};
+    const Inputs in(stored);
+    Inputs joined(own);
+    joined.q = in.q;
+    const auto place = [](const std::vector<float>& from, std::vector<float>& to, int64_t row, int64_t stride) {
+      std::copy(from.begin(), from.end(), to.begin() + row * stride);
+    };
+    place(in.prefix_k, joined.k, 0, s.key_stride);
+    place(in.prefix_v, joined.v, 0, s.value_stride);
+    place(in.k, joined.k, 240, s.key_stride);
+    place(in.v, joined.v, 240, s.value_stride);
+    const Result found = run(stored, in, true, false), expected = run(own, joined, true, false);
+    CHECK(same_bits(found.out, expected.out) && same_bits(found.log_sum_exp, expected.log_sum_exp));
+    // Rows that grow and others that go on from a prompt, in the same call.
+    check_like_cpu({s, {{0, 1, 0, 3, 1, 9, 70}, {1, 66, 0, 0, 2, 80, 66}, {67, 6, 3, 6, 3, 9, 20}}}, false);
+  }
 }
 
 TEST("cuda attention: scores of any size, and values that are no numbers") {
