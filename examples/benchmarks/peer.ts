@@ -6,7 +6,7 @@
  *     npm run benchmark -- peer [--models t5-small,t5-base,qwen-0.5b] [--types float32,bfloat16] [--rounds 5] [--steps 1]
  *         [--only step,evaluation,memory,startup] [--batch 8] [--tokens 40-200] [--equal-lengths] [--gradient-checkpointing]
  *         [--threads N] [--torch-compile] [--compile-limit 600] [--profile]
- *         [--records 48] [--evaluation-batch 16] [--new-tokens 4] [--json FILE]
+ *         [--records 48] [--shared-tokens 0] [--evaluation-batch 16] [--new-tokens 4] [--json FILE]
  *     npm run benchmark -- peer --device cuda [--models t5-large,llama-2-7b,llama-2-13b] [--steps 8] [--only step,method,evaluation]
  *     npm run benchmark -- peer --models t5-small --only run [--data DIR] [--tasks 4] [--train-records 200] [--test-records 100]
  *         [--epochs 1] [--run-rounds 1] [--run-evaluation published|batched|both]
@@ -17,6 +17,7 @@
  * it; on a GPU the base loaded in it, as it is or under autocast. `--torch-compile` tries both compiled too, the faster first, for at most
  * `--compile-limit` seconds together. A round is `--steps` optimizer steps, whose losses are read at its end; a GPU is waited for before and behind it.
  * The evaluation answers records as long as the batches' in a few tokens, as class labels have them: random weights never end an answer.
+ * `--shared-tokens` of them are the same in all records, as a task's instruction is: a decoder here computes them once.
  *
  * On a GPU both sides have the base in bfloat16 and the adapter in fp32, and memory is the most that was in tensors at once, with what
  * libtorch's allocator, which both use, took from the card. Batches: 64 records of T5, 16 of LLaMA-2-7B, 8 of 13B.
@@ -116,10 +117,10 @@ for (const model of options.models) {
   const batchSize = options.batchSize ?? usualBatch(device, model);
   for (const type of options.types) {
     const { steps, equalLengths, tokens, gradientCheckpointing } = options;
-    const { records, evaluationBatch, newTokens } = options;
+    const { records, sharedTokens, evaluationBatch, newTokens } = options;
     await measure({
       ...{ model, type, device, checkpoint, python: python.program, threads, rounds, steps, batchSize },
-      ...{ equalLengths, tokens, gradientCheckpointing, records, evaluationBatch, newTokens },
+      ...{ equalLengths, tokens, gradientCheckpointing, records, sharedTokens, evaluationBatch, newTokens },
     });
   }
 }

@@ -1,5 +1,6 @@
 // A decoder's generation and scoring of given options. What stands in a prompt is computed once: later tokens attend to
-// its keys as a prefix.
+// its keys as a prefix. So is what all prompts of a generation begin with, as a task's instruction: its keys and values
+// are copied to each of them.
 #include <algorithm>
 
 #include "models/decoder_model.h"
@@ -13,7 +14,11 @@ struct Kept {
   Sequences prompts;  // as the options have them
   KeyValueStore prompt_keys;
   AnswerKeys answers;
-  DecoderPass pass;
+  // Of the tokens that all prompts begin with.
+  int64_t shared;
+  KeyValueStore shared_keys;
+  bool shared_computed = false;
+  DecoderPass pass = {};
   int64_t longest = 0;
 };
 
@@ -32,13 +37,17 @@ struct Tokens {
     last.push_back(static_cast<int32_t>(query));
   }
 
-  // What it attends to is a prefix without anything behind it.
-  void add_entering(const GenerationRow& row, const int32_t* prompt) {
-    const int64_t query = static_cast<int64_t>(ids.size());
-    spans.push_back({query, row.length, 0, 0, 0, row.start, row.length});
-    ids.insert(ids.end(), prompt, prompt + row.length);
-    for (int64_t position = 0; position < row.length; ++position) positions.push_back(static_cast<int32_t>(position));
-    last.push_back(static_cast<int32_t>(query + row.length - 1));
+  // Its tokens from `first` on: what they attend to is a prefix without anything behind it.
+  void add_entering(const GenerationRow& row, int64_t first, const int32_t* prompt) {
+    add_prompt(row.start, first, row.length, prompt);
+    last.push_back(static_cast<int32_t>(ids.size()) - 1);
+  }
+
+  // Of the prompt whose keys go to `start`, the tokens from `first` to `end`.
+  void add_prompt(int64_t start, int64_t first, int64_t end, const int32_t* prompt) {
+    spans.push_back({static_cast<int64_t>(ids.size()), end - first, 0, 0, 0, start, end});
+    ids.insert(ids.end(), prompt + first, prompt + end);
+    for (int64_t position = first; position < end; ++position) positions.push_back(static_cast<int32_t>(position));
   }
 };
 
@@ -47,16 +56,18 @@ struct Tokens {
 NextLogits Decoder::next_logits(const GenerateOptions& options, const GenerationRoom& room) const {
   const int64_t layers = config_.num_layers, width = stack_.key_width();
   const at::TensorOptions options_of_keys = embedding_.options().dtype(at::kFloat);
-  auto kept =
-      std::make_shared<Kept>(Kept{Sequences(options.input_lengths),
-                                  KeyValueStore(layers, room.tokens, width, options_of_keys),
-                                  AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys),
-                                  {}});
+  // Where the rotation depends on the longest text so far, keys are not the same to those that enter later.
+  const bool rotates_alike = config_.rope.scaling != RopeConfig::Scaling::kDynamic;
+  const int64_t shared = rotates_alike ? shared_tokens(options.input_ids, options.input_lengths) : 0;
+  auto kept = std::make_shared<Kept>(
+      Kept{Sequences(options.input_lengths), KeyValueStore(layers, room.tokens, width, options_of_keys),
+           AnswerKeys(layers, room.slots, options.max_new_tokens, width, options_of_keys), shared,
+           KeyValueStore(layers, shared, width, options_of_keys)});
   kept->pass.abort = options.abort;
   kept->longest = kept->prompts.longest;
   return [this, &options, kept](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {
     Tokens tokens;
-    std::vector<RowRun> prompt_runs, answer_runs;
+    std::vector<RowRun> prompt_runs, answer_runs, shared_runs, repeated_runs;
     DecoderInput input;
     input.prompts = &kept->prompt_keys;
     int64_t answered = 0;
@@ -68,9 +79,19 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
       answer_runs.push_back({query, 1, kept->answers.place(row.slot, row.step - 1)});
       tokens.add_growing(row, kept->answers);
     }
+    const int64_t first = kept->shared;
+    if (first > 0 && !entering.empty()) {
+      input.shared = &kept->shared_keys;
+      if (!kept->shared_computed) {
+        shared_runs.push_back({static_cast<int64_t>(tokens.ids.size()), first, 0});
+        tokens.add_prompt(entering[0].start, 0, first, options.input_ids.data());
+      }
+      kept->shared_computed = true;
+      for (const GenerationRow& row : entering) repeated_runs.push_back({0, first, row.start});
+    }
     for (const GenerationRow& row : entering) {
-      prompt_runs.push_back({static_cast<int64_t>(tokens.ids.size()), row.length, row.start});
-      tokens.add_entering(row, options.input_ids.data() + kept->prompts.starts[row.prompt]);
+      prompt_runs.push_back({static_cast<int64_t>(tokens.ids.size()), row.length - first, row.start + first});
+      tokens.add_entering(row, first, options.input_ids.data() + kept->prompts.starts[row.prompt]);
     }
     Upload upload(embedding_);
     upload.add(tokens.ids, input.ids);
@@ -81,9 +102,12 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
     input.rows.spans = std::make_shared<SpanList>(std::move(tokens.spans));
     input.prompt_runs = std::make_shared<RowRunList>(std::move(prompt_runs));
     input.answer_runs = std::make_shared<RowRunList>(std::move(answer_runs));
+    input.shared_runs = std::make_shared<RowRunList>(std::move(shared_runs));
+    input.repeated_runs = std::make_shared<RowRunList>(std::move(repeated_runs));
     input.rows.spans->join(upload);
-    input.prompt_runs->join(upload);
-    input.answer_runs->join(upload);
+    for (const RowRuns& runs : {input.prompt_runs, input.answer_runs, input.shared_runs, input.repeated_runs}) {
+      runs->join(upload);
+    }
     want(tokens.last, tokens.positions, kept->longest, upload, input);
     upload.send();
     return head(stack_.run(input, embedding_, kept->pass));

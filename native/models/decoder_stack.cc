@@ -86,8 +86,13 @@ at::Tensor DecoderStack::attention(const RmsNormed& x, const RmsNormed& attendin
   projected.clear();
   KeyValues prefix = keys;
   if (input.prompts) {
-    input.prompts->write(static_cast<int64_t>(layer), keys, *input.prompt_runs);
-    input.answers->write(static_cast<int64_t>(layer), keys, *input.answer_runs);
+    const auto of = static_cast<int64_t>(layer);
+    if (input.shared) {
+      input.shared->write(of, keys, *input.shared_runs);
+      input.prompts->write(of, input.shared->layers()[layer], *input.repeated_runs);
+    }
+    input.prompts->write(of, keys, *input.prompt_runs);
+    input.answers->write(of, keys, *input.answer_runs);
     prefix = input.prompts->layers()[layer];
     keys = input.answers->layers()[layer];
   }

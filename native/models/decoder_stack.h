@@ -47,6 +47,10 @@ struct DecoderInput {
   KeyValueStore* prompts = nullptr;
   KeyValueStore* answers = nullptr;
   RowRuns prompt_runs, answer_runs;
+  // What several prompts begin with, which is computed once. Where it goes in the call that computes it, and from there
+  // to the prompts that begin with it. null: nothing is shared.
+  KeyValueStore* shared = nullptr;
+  RowRuns shared_runs, repeated_runs;
 };
 
 class DecoderStack {

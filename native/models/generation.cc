@@ -121,7 +121,23 @@ std::vector<int32_t> best_tokens(const at::Tensor& logits, const std::vector<Gen
   return ids;
 }
 
+// Fewer are not worth their copies.
+constexpr int64_t kLeastShared = 8;
+constexpr int64_t kLeastOwn = 2;
+
 }  // namespace
+
+int64_t shared_tokens(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) {
+  if (lengths.size() < 2) return 0;
+  int64_t shared = *std::min_element(lengths.begin(), lengths.end()) - kLeastOwn;
+  const int32_t* prompt = ids.data();
+  for (int32_t length : lengths) {
+    if (shared < kLeastShared) return 0;
+    shared = std::mismatch(prompt, prompt + shared, ids.data()).first - prompt;
+    prompt += length;
+  }
+  return shared < kLeastShared ? 0 : shared;
+}
 
 std::vector<int32_t> sample_tokens(const at::Tensor& logits, const Sampling& sampling,
                                    const std::vector<GenerationRow>& rows) {

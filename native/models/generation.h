@@ -16,6 +16,11 @@ namespace rkif {
 using NextLogits =
     std::function<at::Tensor(const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering)>;
 
+// How many tokens all prompts begin with, as far as computing them once pays: 0 for a single prompt or a few tokens.
+// Every prompt has two tokens behind them at least: attention may treat a single query in a way of its own, and a
+// prompt's answer shall not depend on the others.
+int64_t shared_tokens(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths);
+
 // New tokens of the schedule's prompts, up to and including an end token. At least one token of each is wanted. Throws
 // std::invalid_argument where an end token lies outside the vocabulary or the sampling makes no sense, NotFinite where
 // logits hold no highest number.

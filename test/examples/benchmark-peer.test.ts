@@ -68,9 +68,20 @@ describe("benchmark against the peer: batches", () => {
       expect(new Set(labels.map((ids) => ids.length)).size).to.equal(1);
     }
     const lengthsOf = (equalLengths: boolean): Set<number> =>
-      new Set(evaluationPrompts(9, { equalLengths, tokens: inputTokens }).map((ids) => ids.length));
+      new Set(
+        evaluationPrompts(9, { equalLengths, tokens: inputTokens, sharedTokens: 0 }).map((ids) => ids.length),
+      );
     expect(lengthsOf(true).size).to.equal(1);
     expect(lengthsOf(false).size).to.be.above(1);
+  });
+
+  it("to be answered begin with as many shared tokens as are wanted, and are no longer for them", () => {
+    const options = { equalLengths: false, tokens: inputTokens };
+    const plain = evaluationPrompts(6, { ...options, sharedTokens: 0 });
+    const alike = evaluationPrompts(6, { ...options, sharedTokens: 30 });
+    expect(new Set(alike.map((ids) => String(ids.slice(0, 30)))).size).to.equal(1);
+    expect(new Set(alike.map((ids) => ids[30])).size).to.be.above(1);
+    expect(alike.map((ids) => ids.slice(30))).to.deep.equal(plain.map((ids) => ids.slice(30)));
   });
 
   it("take other bounds, and a mean that is a whole number", () => {
@@ -267,6 +278,7 @@ describe("benchmark against the peer: the command line", () => {
       [["--steps", "1.5"], "--steps 1.5: expected a whole number"],
       [["--tokens", "200-40"], "--tokens 200-40: expected LEAST-MOST"],
       [["--tokens", "4-40"], "of at least 16"],
+      [["--shared-tokens", "50"], "--shared-tokens 50: expected a whole number of at most 40"],
       [["--tasks", "5"], "--tasks 5: order 4 has 4 tasks"],
       [["--run-evaluation", "none"], "--run-evaluation none: expected published, batched, both"],
     ];

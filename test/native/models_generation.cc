@@ -106,6 +106,30 @@ TEST("sampling: logits that are not numbers are never drawn while there is anoth
   CHECK_EQUAL(sample_tokens(rows_of({nan, nan}, 1), {1, 1, 9, {}}, first(1, 0))[0], 0);
 }
 
+TEST("generation: what all prompts begin with is shared, but for two tokens of each and where that is little") {
+  const std::vector<int32_t> text{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  const auto shared = [&](const std::vector<std::vector<int32_t>>& ends, size_t alike) {
+    std::vector<int32_t> ids, lengths;
+    for (const std::vector<int32_t>& end : ends) {
+      ids.insert(ids.end(), text.begin(), text.begin() + static_cast<int64_t>(alike));
+      ids.insert(ids.end(), end.begin(), end.end());
+      lengths.push_back(static_cast<int32_t>(alike + end.size()));
+    }
+    return shared_tokens(ids, lengths);
+  };
+  CHECK_EQUAL(shared({{20, 1, 2}, {21, 3}, {22, 1, 2, 3}}, 12), 12);
+  CHECK_EQUAL(shared({{20, 1, 2}, {20, 3, 4, 5}, {20, 9, 9}}, 10), 11);
+  CHECK_EQUAL(shared({{20, 1, 2}, {21}}, 12), 11);
+  CHECK_EQUAL(shared({{}, {21, 5}}, 12), 10);
+  CHECK_EQUAL(shared({{}, {}}, 12), 10);
+  CHECK_EQUAL(shared({{1, 2}, {2, 3}}, 8), 8);
+  CHECK_EQUAL(shared({{1, 2}, {2, 3}}, 7), 0);
+  CHECK_EQUAL(shared({{1}, {}}, 9), 0);
+  CHECK_EQUAL(shared({{1, 2, 3}}, 12), 0);
+  CHECK_EQUAL(shared({{1}, {2}}, 0), 0);
+  CHECK_EQUAL(shared({}, 12), 0);
+}
+
 TEST("generation: end tokens, least numbers of tokens, and what listeners are told") {
   // Row r says token r + 1 at every step but the third, where row 1 says 0, and the fifth, where all say 5.
   auto next = [](const std::vector<GenerationRow>& growing, const std::vector<GenerationRow>& entering) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "check.h"
+#include "models/generation.h"
 #include "models/schedule.h"
 
 namespace rkif::test {
@@ -15,12 +16,16 @@ namespace {
 constexpr int64_t kTokens = 21;  // the room for answers grows on the way
 using Rows = std::vector<std::vector<int32_t>>;
 
-Rows random_prompts(int32_t vocabulary) {
+// Of very different lengths, which begin with the same `shared` tokens.
+Rows random_prompts(int32_t vocabulary, int32_t shared) {
   std::mt19937 random(3);
+  const auto draw = [&] { return static_cast<int32_t>(random() % static_cast<uint32_t>(vocabulary)); };
+  std::vector<int32_t> beginning(shared);
+  std::generate(beginning.begin(), beginning.end(), draw);
   Rows prompts;
   for (int32_t length : {1, 30, 2, 2, 17, 5, 9, 1, 23, 3, 12, 7, 40, 4}) {
-    std::vector<int32_t> prompt(length);
-    for (int32_t& id : prompt) id = static_cast<int32_t>(random() % static_cast<uint32_t>(vocabulary));
+    std::vector<int32_t> prompt = beginning;
+    for (int32_t i = 0; i < length; ++i) prompt.push_back(draw());
     prompts.push_back(prompt);
   }
   return prompts;
@@ -100,20 +105,25 @@ void check_equal(Model& model, GenerateOptions options, const Rows& alone) {
   }
 }
 
-}  // namespace
-
-void check_budgets(Model& model, int32_t vocabulary) {
-  const Rows prompts = random_prompts(vocabulary);
+// Prompts that begin with so many tokens alike.
+void check_prompts(Model& model, int32_t vocabulary, int32_t shared) {
+  const Rows prompts = random_prompts(vocabulary, shared);
   const Rows free = one_by_one(model, prompts, options_of(prompts, {}));
   GenerateOptions options = options_of(prompts, best_ends(free, vocabulary));
+  // One prompt has a single token more, and every one keeps two.
+  CHECK_EQUAL(shared_tokens(options.input_ids, options.input_lengths), shared == 0 ? 0 : shared - 1);
   Rows alone = one_by_one(model, prompts, options);
   CHECK(different_lengths(alone) >= 3);
   check_equal(model, options, alone);
   options.min_new_tokens = 5;
   check_equal(model, options, one_by_one(model, prompts, options));
-  options.sampling = Sampling{1.5, 0.95, 8, {}};
-  Rows drawn = one_by_one(model, prompts, options);
-  CHECK(different_lengths(drawn) >= 3);
+  // Draws that end in several steps.
+  Rows drawn;
+  for (uint64_t seed = 8; different_lengths(drawn) < 3; ++seed) {
+    CHECK(seed < 40);
+    options.sampling = Sampling{1.5, 0.95, seed, {}};
+    drawn = one_by_one(model, prompts, options);
+  }
   check_equal(model, options, drawn);
 
   options.batch_tokens = 50;
@@ -125,6 +135,13 @@ void check_budgets(Model& model, int32_t vocabulary) {
   };
   CHECK_THROWS(model.generate(options), Aborted, "stopped");
   CHECK(ended < prompts.size());
+}
+
+}  // namespace
+
+void check_budgets(Model& model, int32_t vocabulary) {
+  check_prompts(model, vocabulary, 0);
+  check_prompts(model, vocabulary, 15);
 }
 
 }  // namespace rkif::test

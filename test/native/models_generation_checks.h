@@ -5,7 +5,8 @@
 namespace rkif::test {
 
 // Prompts of very different lengths whose answers end in different steps get the tokens that each gets alone, greedy
-// and drawn, however few of them are computed at a time; listeners are told them in order; a raised flag stops it.
+// and drawn, whether or not they begin alike, however few of them are computed at a time; listeners are told them in
+// order; a raised flag stops it.
 void check_budgets(Model& model, int32_t vocabulary);
 
 }  // namespace rkif::test

@@ -36,7 +36,7 @@ const endToken = 1;
 const firstToken = 2;
 
 /** Uses of one seed that shall not be the same numbers. */
-const Use = { length: 1, answerLength: 2, token: 3, answer: 4, prompt: 5 } as const;
+const Use = { length: 1, answerLength: 2, token: 3, answer: 4, prompt: 5, instruction: 6 } as const;
 
 /** A batch for an optimizer step; no two numbers give the same records. */
 export function trainingBatch(
@@ -67,14 +67,20 @@ export function realTokens({ inputIds, labels }: Batch, family: Family): number 
   return count(inputIds) + (family === "t5" ? count(labels) : 0);
 }
 
-/** Prompts of records that are to be classified. */
+/** Prompts of records that are to be classified: no longer for the `sharedTokens` that all begin with, as a task's instruction. */
 export function evaluationPrompts(
   count: number,
-  { equalLengths, tokens: bounds }: Pick<BatchOptions, "equalLengths" | "tokens">,
+  {
+    equalLengths,
+    tokens: bounds,
+    sharedTokens,
+  }: Pick<BatchOptions, "equalLengths" | "tokens"> & { sharedTokens: number },
 ): number[][] {
-  return Array.from({ length: count }, (_, record) =>
-    tokens(lengthOf(bounds, equalLengths, Use.prompt, record), Use.prompt, record),
-  );
+  const instruction = tokens(sharedTokens, Use.instruction, 0);
+  return Array.from({ length: count }, (_, record) => {
+    const length = lengthOf(bounds, equalLengths, Use.prompt, record);
+    return [...instruction, ...tokens(length, Use.prompt, record).slice(sharedTokens)];
+  });
 }
 
 function lengthOf([least, most]: Bounds, equal: boolean, use: number, key: number): number {

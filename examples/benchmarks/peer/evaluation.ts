@@ -8,6 +8,7 @@ import type { Side } from "./side.js";
 export interface EvaluationResult {
   way: Way;
   records: number;
+  sharedTokens: number;
   newTokens: number;
   /** Seconds of every round for all records. */
   here: number[];
@@ -62,7 +63,14 @@ export async function measureEvaluation(setting: Setting, way: Way): Promise<Eva
       throw new Error(differing(setting, answers.here!, answers.oneByOne!));
   }
   return {
-    ...{ way, records: setting.records, newTokens: setting.newTokens, ...seconds, equal },
+    ...{
+      way,
+      records: setting.records,
+      sharedTokens: setting.sharedTokens,
+      newTokens: setting.newTokens,
+      ...seconds,
+      equal,
+    },
     toOneByOne: pairedRatio(seconds.oneByOne, seconds.here),
     toBatched: pairedRatio(seconds.batched, seconds.here),
     scoredToOneByOne: pairedRatio(seconds.oneByOne, seconds.scored),

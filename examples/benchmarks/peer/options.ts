@@ -51,6 +51,7 @@ export interface Options extends Pick<
   | "gradientCheckpointing"
   | "records"
   | "evaluationBatch"
+  | "sharedTokens"
   | "newTokens"
 > {
   parts: ReadonlySet<Part>;
@@ -80,6 +81,7 @@ export function parseOptions(args: readonly string[]): Options {
       tokens: { type: "string", default: inputTokens.join("-") },
       records: { type: "string", default: "48" },
       "evaluation-batch": { type: "string", default: "16" },
+      "shared-tokens": { type: "string", default: "0" },
       "new-tokens": { type: "string", default: "4" },
       threads: { type: "string", default: String(availableParallelism()) },
       "equal-lengths": { type: "boolean", default: false },
@@ -114,6 +116,7 @@ export function parseOptions(args: readonly string[]): Options {
     threads: number("threads"),
     records: number("records"),
     evaluationBatch: number("evaluation-batch"),
+    sharedTokens: sharedTokens(values["shared-tokens"], values.tokens),
     newTokens: number("new-tokens"),
     equalLengths: values["equal-lengths"],
     gradientCheckpointing: values["gradient-checkpointing"],
@@ -163,6 +166,15 @@ function bounds(option: string, given: string): Bounds {
   const found: Bounds = [Number(least), Number(most)];
   if (found[0] >= leastTokens && found[1] >= found[0]) return found;
   throw new Error(`--${option} ${given}: expected LEAST-MOST, such as 40-200, of at least ${leastTokens}`);
+}
+
+function sharedTokens(given: string, tokens: string): number {
+  const [least] = bounds("tokens", tokens),
+    number = Number(given);
+  if (Number.isSafeInteger(number) && number >= 0 && number <= least) return number;
+  throw new Error(
+    `--shared-tokens ${given}: expected a whole number of at most ${least}, the shortest record's tokens`,
+  );
 }
 
 function tasksWanted(count: number): number {

@@ -19,8 +19,9 @@ export interface Setting {
   /** Of a record. */
   tokens: Bounds;
   gradientCheckpointing: boolean;
-  /** Of the evaluation: records, the peer's batch, and tokens of an answer. */
+  /** Of the evaluation: records, how many tokens they all begin with, the peer's batch, and tokens of an answer. */
   records: number;
+  sharedTokens: number;
   evaluationBatch: number;
   newTokens: number;
 }

@@ -110,8 +110,9 @@ export function evaluationTable(results: readonly Measured[]): string {
     const ms = (seconds: readonly number[]): string => (1000 * perRecord(seconds, evaluation)).toFixed(1);
     const way = describeWay(evaluation.way);
     const share = `${(100 * equal).toFixed(0)} %`;
+    const shared = evaluation.sharedTokens === 0 ? "" : ` (${evaluation.sharedTokens} tokens shared)`;
     const row = (what: string, own: number[], peer: number[], ratio: Ratio, same: string): string[] => [
-      ...[`${label(measured)}, ${what}`, ms(own), ms(peer), formatRatio(ratio), way, same],
+      ...[`${label(measured)}${shared}, ${what}`, ms(own), ms(peer), formatRatio(ratio), way, same],
     ];
     return [
       row("generated, peer one by one", here, oneByOne, evaluation.toOneByOne, share),
