@@ -76,6 +76,13 @@ KeyValueStore::KeyValueStore(int64_t layers, int64_t tokens, int64_t width, cons
   }
 }
 
+KeyValueStore KeyValueStore::of_one_layer(int64_t layers, int64_t tokens, int64_t width,
+                                          const at::TensorOptions& options) {
+  KeyValueStore store(1, tokens, width, options);
+  store.layers_.resize(layers, KeyValues(store.layers_[0]));
+  return store;
+}
+
 void KeyValueStore::write(int64_t layer, const KeyValues& computed, const RowRunList& runs) {
   runs.copy(computed.keys, layers_[layer].keys);
   runs.copy(computed.values, layers_[layer].values);

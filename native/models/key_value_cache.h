@@ -1,4 +1,5 @@
-// Keys and values that a generation keeps: those of prompts, and those of the tokens made so far.
+// Keys and values that a generation keeps: those of prompts, and those of the tokens made so far. Scoring of options
+// uses them layer by layer.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -50,6 +51,8 @@ class KeyValueStore {
  public:
   // `width`: columns of keys and of values. `options`: fp32 on the model's device.
   KeyValueStore(int64_t layers, int64_t tokens, int64_t width, const at::TensorOptions& options);
+  // Room for one layer, where what each writes takes the place of what the one before it has written.
+  static KeyValueStore of_one_layer(int64_t layers, int64_t tokens, int64_t width, const at::TensorOptions& options);
 
   void write(int64_t layer, const KeyValues& computed, const RowRunList& runs);
   // Of another size from now on, with what the runs name where they say.

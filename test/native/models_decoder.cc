@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "models/decoder.h"
+#include "models/generation.h"
 #include "models_generation_checks.h"
 #include "models_small_decoder.h"
 #include "models_training_checks.h"
@@ -185,32 +186,51 @@ TEST("decoder inference: generation behind kept prompts equals computing everyth
 TEST("decoder inference: prompts that enter as others end get what each gets alone") {
   check_budgets(*small_decoder_model(small_decoder(), decoder_lora()), kDecoderVocabulary);
   check_budgets(*small_decoder_model(biased_decoder(), decoder_lora()), kDecoderVocabulary);
+  // Where attention may round operands, it rounds the same ones.
+  ModelOptions rounded = decoder_lora();
+  rounded.base_type = BaseType::kBFloat16;
+  check_budgets(*small_decoder_model(small_decoder(), rounded), kDecoderVocabulary);
 }
 
-TEST("decoder inference: option scores are sums of log softmax, prompts computed once") {
+TEST("decoder inference: option scores are sums of log softmax, prompts and what they begin with computed once") {
+  std::vector<int32_t> beginning;
+  for (int32_t i = 0; i < 13; ++i) beginning.push_back((5 * i + 1) % kDecoderVocabulary);
   for (const DecoderConfig& config : {small_decoder(), biased_decoder()}) {
     std::unique_ptr<Model> model = small_decoder_model(config, decoder_lora());
-    Batch batch = decoder_batch();
-    ScoreOptions options;
-    options.input_ids = batch.input_ids;
-    options.input_lengths = batch.input_lengths;
-    options.option_prompts = {2, 0, 2, 4, 0, 2};
-    options.option_lengths = {1, 3, 4, 2, 6, 2};
-    for (int32_t i = 0; i < 18; ++i) options.option_ids.push_back((7 * i + 3) % kDecoderVocabulary);
-    std::vector<double> scores = model->score_options(options);
-    std::vector<std::vector<int32_t>> prompts = prompts_of(batch);
-    auto option = options.option_ids.begin();
-    for (size_t i = 0; i < scores.size(); ++i) {
-      std::vector<int32_t> text = prompts[options.option_prompts[i]];
-      size_t before = text.size();
-      text.insert(text.end(), option, option + options.option_lengths[i]);
-      option += options.option_lengths[i];
-      std::vector<float> logits = logits_of(*model, text);
-      double expected = 0;
-      for (size_t t = before; t < text.size(); ++t) {
-        expected += log_probability(&logits[(t - 1) * kDecoderVocabulary], text[t]);
+    for (bool alike : {false, true}) {
+      std::vector<std::vector<int32_t>> prompts = prompts_of(decoder_batch());
+      ScoreOptions options;
+      for (std::vector<int32_t>& prompt : prompts) {
+        if (alike) prompt.insert(prompt.begin(), beginning.begin(), beginning.end());
+        options.input_ids.insert(options.input_ids.end(), prompt.begin(), prompt.end());
+        options.input_lengths.push_back(static_cast<int32_t>(prompt.size()));
       }
-      CHECK_NEAR(scores[i], expected, 1e-5 * std::abs(expected));
+      CHECK((shared_tokens(options.input_ids, options.input_lengths) > 10) == alike);
+      options.option_prompts = {2, 0, 2, 4, 0, 2};
+      for (const std::vector<int32_t>& lengths : {std::vector<int32_t>{1, 3, 4, 2, 6, 2}, {1, 1, 1, 1, 1, 1}}) {
+        options.option_lengths = lengths;
+        options.option_ids.clear();
+        for (int32_t length : lengths) {
+          for (int32_t i = 0; i < length; ++i) {
+            options.option_ids.push_back((7 * static_cast<int32_t>(options.option_ids.size()) + 3) %
+                                         kDecoderVocabulary);
+          }
+        }
+        std::vector<double> scores = model->score_options(options);
+        auto option = options.option_ids.begin();
+        for (size_t i = 0; i < scores.size(); ++i) {
+          std::vector<int32_t> text = prompts[options.option_prompts[i]];
+          size_t before = text.size();
+          text.insert(text.end(), option, option + lengths[i]);
+          option += lengths[i];
+          std::vector<float> logits = logits_of(*model, text);
+          double expected = 0;
+          for (size_t t = before; t < text.size(); ++t) {
+            expected += log_probability(&logits[(t - 1) * kDecoderVocabulary], text[t]);
+          }
+          CHECK_NEAR(scores[i], expected, 1e-5 * std::abs(expected));
+        }
+      }
     }
   }
 }
