@@ -167,7 +167,7 @@ describe("benchmark against the peer: runs on the embedded model", function () {
       checkpoint: { family: "t5", folder: embeddedModel, adapter },
       ...{ type: "float32", device: "cpu", python, threads: 1, rounds: 2, steps: 1, batchSize: 2 },
       ...{ equalLengths: false, tokens: inputTokens, gradientCheckpointing: false },
-      ...{ records: 4, evaluationBatch: 4, newTokens: 2 },
+      ...{ records: 4, sharedTokens: 0, evaluationBatch: 4, newTokens: 2 },
     };
   });
   after(() => rmSync(folder, { recursive: true }));

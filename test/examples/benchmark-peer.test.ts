@@ -173,7 +173,7 @@ describe("benchmark against the peer: tables", () => {
     const way = { precision: "float32", compile: false } as const;
     const ratio = { median: 12, min: 11, max: 13 };
     const evaluation = {
-      ...{ way, records: 10, newTokens: 4, equal: 0.9 },
+      ...{ way, records: 10, sharedTokens: 0, newTokens: 4, equal: 0.9 },
       ...{ here: [0.5], scored: [0.2], oneByOne: [6], batched: [2] },
       ...{ toOneByOne: ratio, toBatched: ratio, scoredToOneByOne: ratio },
     };
@@ -190,6 +190,8 @@ describe("benchmark against the peer: tables", () => {
     expect(row("one by one")).to.match(/ 50\.0 .* 600\.0 .* 12\.00 \(11\.00-13\.00\) .* 90 %/);
     expect(row("in batches")).to.match(/ 50\.0 .* 200\.0 /);
     expect(row("scored")).to.match(/ 20\.0 .* 600\.0 /);
+    const alike = { ...measured, evaluation: { ...evaluation, sharedTokens: 40 } };
+    expect(evaluationTable([alike])).to.include("qwen-0.5b float32 (40 tokens shared), generated");
     const memoryText = memoryTable([measured]);
     expect(memoryText).to.match(/training .* 3\.00 .* 6\.00 .* 0\.50/);
     expect(memoryText).to.match(/evaluation .* 1\.00 .* 4\.00 .* 0\.25/);
