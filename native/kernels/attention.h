@@ -38,7 +38,8 @@ struct AttentionShape {
   int64_t key_heads = 0;  // divides heads, which share keys and values in groups; 0: as many as heads
   int64_t window = 0;     // causal: how many of the last keys a query sees, its own included; 0: all
   // Where the CPU multiplies bf16, and on a GPU: operands of products are rounded to it (sums and the softmax stay
-  // fp32), but for a span's only query. For models whose other products are bf16.
+  // fp32), but for a span's only query and, on a GPU, for keys that are a prefix's and others. For models whose other
+  // products are bf16.
   bool narrow = false;
   // Rows of one head (heads == 1) that are queries of so many heads that share keys: row i of a span is the query
   // i / row_heads in the head i % row_heads, which is what dropout goes by. Not causal, no window, no bias.

@@ -101,12 +101,13 @@ Decoder::Targets Decoder::targets_of(const Batch& batch) const {
 }
 
 void Decoder::want(const std::vector<int32_t>& rows, const std::vector<int32_t>& positions, int64_t longest,
-                   Upload& upload, DecoderInput& input, bool whole) const {
+                   Upload& upload, DecoderInput& input, LastLayer last_layer) const {
   if (rows.size() == positions.size()) return;
   auto last = std::make_shared<LastRows>();
   WantedRows wanted(*input.rows.spans, rows);
   // To copy rows takes time as well: an eighth less has to be computed.
-  if (whole || 8 * wanted.rows.size() > 7 * positions.size()) {
+  const bool pays = 8 * wanted.rows.size() <= 7 * positions.size();
+  if (last_layer == LastLayer::kWhole || (last_layer == LastLayer::kAsPays && !pays)) {
     upload.add(rows, last->chosen);
     input.last = std::move(last);
     return;
@@ -145,7 +146,10 @@ at::Tensor Decoder::states(const Batch& batch, const std::vector<int32_t>* rows,
   input.rows.spans = attention_spans(inputs, inputs, {}, batch.record_keys);
   input.rows.spans->join(upload);
   // Sums of outputs are over all rows.
-  if (rows) want(*rows, positions, inputs.longest, upload, input, options.output_sums.defined());
+  if (rows) {
+    const bool whole = options.output_sums.defined();
+    want(*rows, positions, inputs.longest, upload, input, whole ? LastLayer::kWhole : LastLayer::kAsPays);
+  }
   upload.send();
   return stack_.run(input, embedding_, pass);
 }

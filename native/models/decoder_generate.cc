@@ -120,7 +120,7 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
     input.rows.spans = std::make_shared<SpanList>(std::move(tokens.spans));
     input.rows.spans->join(upload);
     add_runs(input, {prompt_runs, answer_runs, shared_runs, repeated_runs}, upload);
-    want(tokens.last, tokens.positions, kept->longest, upload, input);
+    want(tokens.last, tokens.positions, kept->longest, upload, input, LastLayer::kWanted);
     upload.send();
     return head(stack_.run(input, embedding_, kept->pass));
   };
@@ -183,7 +183,7 @@ Decoder::Predictions Decoder::option_states(const Sequences& prompts, const Sequ
   input.rows.places = rope_.places(tokens.positions, longest, upload);
   input.rows.spans = std::make_shared<SpanList>(std::move(tokens.spans));
   input.rows.spans->join(upload);
-  want(tokens.last, tokens.positions, longest, upload, input);
+  want(tokens.last, tokens.positions, longest, upload, input, LastLayer::kWanted);
   upload.send();
   return {stack_.run(input, embedding_, pass), std::move(rows)};
 }

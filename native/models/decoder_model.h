@@ -24,10 +24,13 @@ class Decoder : public LanguageModel {
 
  private:
   void load(const Weights& weights);
-  // Asks for the states of these rows, and leaves the last layer with what they need where that is less, but with
-  // everything where `whole`. `positions` of all rows, and the longest text, as the input's places were made of.
+  // What the last layer computes: everything, what is wanted where that is enough less to pay, or that in any case. In
+  // inference the last: results do not depend on what else is in a call.
+  enum class LastLayer { kWhole, kAsPays, kWanted };
+  // Asks for the states of these rows. `positions` of all rows, and the longest text, as the input's places were made
+  // of.
   void want(const std::vector<int32_t>& rows, const std::vector<int32_t>& positions, int64_t longest, Upload& upload,
-            DecoderInput& input, bool whole = false) const;
+            DecoderInput& input, LastLayer last_layer) const;
 
   const DecoderConfig config_;
   DecoderStack stack_;

@@ -84,7 +84,7 @@ at::Tensor DecoderStack::attention(const RmsNormed& x, const RmsNormed& attendin
   q = rotated_heads(q, c.num_heads, block.query_norm, of_queries.places);
   KeyValues keys{rotated_heads(projected[0], c.num_key_value_heads, block.key_norm, all.places), projected[1]};
   projected.clear();
-  KeyValues prefix = keys;
+  KeyValues prefix;
   if (input.prompts) {
     const auto of = static_cast<int64_t>(layer);
     if (input.shared) {

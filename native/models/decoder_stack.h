@@ -43,7 +43,7 @@ struct DecoderInput {
   DecoderRows rows;
   std::shared_ptr<const LastRows> last;  // null: all states are wanted
   // Where keys and values of this call go: the runs say which are a prompt's and which an answer's. The spans' keys are
-  // those of answers then, and their prefixes those of prompts. null: both are this call's own.
+  // those of answers then, and their prefixes those of prompts. null: keys are this call's own, without prefixes.
   KeyValueStore* prompts = nullptr;
   KeyValueStore* answers = nullptr;
   RowRuns prompt_runs, answer_runs;

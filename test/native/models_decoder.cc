@@ -235,6 +235,35 @@ TEST("decoder inference: option scores are sums of log softmax, prompts and what
   }
 }
 
+TEST("decoder inference: a score is what its prompt gets alone, where operands are rounded too") {
+  ModelOptions options = decoder_lora();
+  options.base_type = BaseType::kBFloat16;
+  std::unique_ptr<Model> model = small_decoder_model(small_decoder(), options);
+  const auto token = [](int32_t i) { return (i * i + 3 * i) % kDecoderVocabulary; };
+  // Long options beside short prompts: of the last layer nearly everything is wanted.
+  for (int32_t option_length : {2, 90}) {
+    ScoreOptions all;
+    std::vector<double> alone;
+    for (int32_t prompt = 0; prompt < 6; ++prompt) {
+      ScoreOptions one;
+      for (int32_t i = 0; i < 12 + prompt; ++i) one.input_ids.push_back(token(i < 10 ? i : 31 * prompt + i));
+      for (int32_t i = 0; i < option_length; ++i) one.option_ids.push_back(token(7 * prompt + 5 * i));
+      one.input_lengths = {12 + prompt};
+      one.option_lengths = {option_length};
+      one.option_prompts = {0};
+      alone.push_back(model->score_options(one)[0]);
+      all.input_ids.insert(all.input_ids.end(), one.input_ids.begin(), one.input_ids.end());
+      all.option_ids.insert(all.option_ids.end(), one.option_ids.begin(), one.option_ids.end());
+      all.input_lengths.push_back(one.input_lengths[0]);
+      all.option_lengths.push_back(option_length);
+      all.option_prompts.push_back(prompt);
+    }
+    CHECK(shared_tokens(all.input_ids, all.input_lengths) > 0);
+    const std::vector<double> together = model->score_options(all);
+    for (size_t i = 0; i < alone.size(); ++i) CHECK_NEAR(together[i], alone[i], 1e-5 * std::abs(alone[i]));
+  }
+}
+
 TEST("decoder inference: a window forgets what lies behind it, and only that") {
   DecoderConfig config = small_decoder();
   config.num_layers = 1;

@@ -107,6 +107,16 @@ Computed compute(Model& model, const Batch& batch, bool writes) {
   score.option_lengths = {3, 1, 2};
   score.option_prompts = {0, 0, 1};
   result.scores = model.score_options(score);
+  // And of prompts that begin alike.
+  score.input_ids.clear();
+  auto prompt = batch.input_ids.begin();
+  for (int32_t& length : score.input_lengths) {
+    for (int32_t i = 0; i < 11; ++i) score.input_ids.push_back(i % 7 + 1);
+    score.input_ids.insert(score.input_ids.end(), prompt, prompt + length);
+    prompt += length;
+    length += 11;
+  }
+  for (double of_alike : model.score_options(score)) result.scores.push_back(of_alike);
   return result;
 }
 

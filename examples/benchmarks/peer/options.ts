@@ -169,9 +169,8 @@ function bounds(option: string, given: string): Bounds {
 }
 
 function sharedTokens(given: string, tokens: string): number {
-  const [least] = bounds("tokens", tokens),
-    number = Number(given);
-  if (Number.isSafeInteger(number) && number >= 0 && number <= least) return number;
+  const [least] = bounds("tokens", tokens);
+  if (/^\d+$/.test(given) && Number(given) <= least) return Number(given);
   throw new Error(
     `--shared-tokens ${given}: expected a whole number of at most ${least}, the shortest record's tokens`,
   );

@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kPackThreads) pack(int64_t size, int64_t padde
   }
 }
 
-// The keys ([0]) and values ([1]) of stored prompts, in the rows of their queries.
+// The keys ([0]) and values ([1]) of stored prompts, in the rows that they have in the store.
 struct StoredRows {
   const float* from[2];
   int64_t strides[2];
@@ -42,13 +42,13 @@ struct StoredRows {
 };
 
 __global__ void __launch_bounds__(kPackThreads) pack_stored(AttentionProblem problem, int64_t padded, StoredRows all) {
-  const TilePlace place = find_tile(problem, static_cast<int>(blockIdx.x), kTile, SpanQueries{problem.spans_of});
-  if (!is_stored_prompt(place.span)) return;
+  const TilePlace place = find_tile(problem, static_cast<int>(blockIdx.x), kTile, StoredKeys{problem.spans_of});
   const AttentionShape& shape = problem.shape;
   const int64_t heads = shape.heads / shape.group(), of_vector = padded / 8, first = place.index * int64_t{kTile};
-  const float* const from = all.from[blockIdx.y] + (place.span.prefix_start + first) * all.strides[blockIdx.y];
-  Bfloat16* const to = all.to[blockIdx.y] + (place.span.query_start + first) * heads * padded;
-  const int64_t pieces = std::min<int64_t>(kTile, place.span.query_length - first) * heads * of_vector;
+  const int64_t row = place.span.prefix_start + first;
+  const float* const from = all.from[blockIdx.y] + row * all.strides[blockIdx.y];
+  Bfloat16* const to = all.to[blockIdx.y] + row * heads * padded;
+  const int64_t pieces = std::min<int64_t>(kTile, place.span.prefix_length - first) * heads * of_vector;
   for (int64_t i = threadIdx.x; i < pieces; i += kPackThreads) {
     const int64_t column = i % of_vector * 8, vector = i / of_vector;
     pack_piece(from + vector / heads * all.strides[blockIdx.y] + vector % heads * shape.head_size + column,
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kThreads) forward(AttentionProblem problem, Pa
   const Bfloat16 *const keys = stored ? values.stored_k : values.k, *const key_values =
                                                                         stored ? values.stored_v : values.v;
   const int64_t keys_from =
-      (stored ? place.span.query_start : place.span.key_start) * key_stride + head / shape.group() * kSize;
+      (stored ? place.span.prefix_start : place.span.key_start) * key_stride + head / shape.group() * kSize;
   const auto begin_keys = [&](const Bfloat16* from, int begin, Bfloat16* to) {
     copy_vectors<kSize, kKeys>(from + keys_from + begin * key_stride, key_stride, span.keys - begin, to);
   };
@@ -195,15 +195,20 @@ void run_forward(const Context& context, const AttentionProblem& problem, const 
                            {values.v, rows.keys, key_heads, s.value_stride}});
   std::optional<Scratch<Bfloat16>> stored;
   PackedForward packed{narrow[0], narrow[1], narrow[2], nullptr, nullptr, values.out, values.log_sum_exp};
-  if (std::any_of(spans.begin(), spans.end(), is_stored_prompt)) {
-    const int64_t elements = rows.queries * key_heads * kSize;
+  const StoredKeys stored_keys{problem.spans_of};
+  if (const int stored_tiles = count_tiles(spans, kTile, stored_keys); stored_tiles > 0) {
+    int64_t end = 0;
+    for (const AttentionSpan& span : spans) {
+      if (stored_keys(span) > 0) end = std::max(end, span.prefix_start + span.prefix_length);
+    }
+    const int64_t elements = end * key_heads * kSize;
     stored.emplace(context, 2 * elements);
     const StoredRows all{{values.prefix.k, values.prefix.v},
                          {s.key_stride, s.value_stride},
                          {stored->data(), stored->data() + elements}};
     packed.stored_k = all.to[0];
     packed.stored_v = all.to[1];
-    launch(context, "attention_pack_stored", dim3(tiles, 2), kPackThreads, 0, pack_stored, problem, kSize, all);
+    launch(context, "attention_pack_stored", dim3(stored_tiles, 2), kPackThreads, 0, pack_stored, problem, kSize, all);
   }
   launch(context, "attention_forward_narrow", dim3(tiles, s.heads), kThreads,
          (kTile + 2 * kKeys) * kRow<kSize> * sizeof(Bfloat16), forward<kSize, kKeys>, problem, packed);

@@ -11,10 +11,9 @@ namespace rkif::cuda {
 
 __device__ inline int least(int a, int b) { return a < b ? a : b; }
 
-// A prompt that has just been written to the store of keys that it attends to: the keys are its queries' own rows, and
-// none of them stands elsewhere.
+// A prompt, or the end of one, whose keys are all in the store that they have just been written to.
 RKIF_HOST_DEVICE inline bool is_stored_prompt(const AttentionSpan& span) {
-  return span.key_length == 0 && span.prefix_length == span.query_length;
+  return span.key_length == 0 && span.prefix_length >= span.query_length;
 }
 
 // The spans that one launch takes. Narrow products are for several queries at once: a single one waits for its keys to
@@ -59,6 +58,13 @@ struct SpanQueries {
   SpansOf which;
   RKIF_HOST_DEVICE int64_t operator()(const AttentionSpan& span) const {
     return takes(which, span) ? span.query_length : 0;
+  }
+};
+// Keys in the store.
+struct StoredKeys {
+  SpansOf which;
+  RKIF_HOST_DEVICE int64_t operator()(const AttentionSpan& span) const {
+    return takes(which, span) && is_stored_prompt(span) ? span.prefix_length : 0;
   }
 };
 struct SpanKeys {

@@ -279,6 +279,22 @@ TEST("cuda attention: narrow products of prompts that stand in a store, as of th
     place(in.v, joined.v, 240, s.value_stride);
     const Result found = run(stored, in, true, false), expected = run(own, joined, true, false);
     CHECK(same_bits(found.out, expected.out) && same_bits(found.log_sum_exp, expected.log_sum_exp));
+    // The ends of prompts alone, whose other keys were there before.
+    const Problem ends{s, {{0, 30, 0, 0, 1, 9, 70}, {30, 6, 0, 0, 3, 100, 131}, {36, 3, 0, 3, 4}}};
+    check_like_cpu(ends, false);
+    if (s.window == 0) {
+      Inputs of_ends(ends);
+      of_ends.prefix_k = in.prefix_k;
+      of_ends.prefix_v = in.prefix_v;
+      const auto at = [&](int64_t row) { return in.q.begin() + row * s.query_stride; };
+      std::copy(at(40), at(70), of_ends.q.begin());
+      std::copy(at(200), at(206), of_ends.q.begin() + 30 * s.query_stride);
+      const Result end = run(ends, of_ends, true, false);
+      const auto rows = [&](const Result& r, int64_t from, int64_t to) {
+        return std::vector<float>(r.out.begin() + from * s.query_stride, r.out.begin() + to * s.query_stride);
+      };
+      CHECK(same_bits(rows(end, 0, 30), rows(found, 40, 70)) && same_bits(rows(end, 30, 36), rows(found, 200, 206)));
+    }
     // Rows that grow and others that go on from a prompt, in the same call.
     check_like_cpu({s, {{0, 1, 0, 3, 1, 9, 70}, {1, 66, 0, 0, 2, 80, 66}, {67, 6, 3, 6, 3, 9, 20}}}, false);
   }

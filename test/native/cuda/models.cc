@@ -6,6 +6,7 @@
 #include "cuda_test.h"
 #include "kernels/cuda/cuda_kernels.h"
 #include "models/device.h"
+#include "models/generation.h"
 #include "models_small_decoder.h"
 #include "models_small_encoder.h"
 #include "models_small_t5.h"
@@ -70,6 +71,40 @@ TEST("cuda models: decoders compute what they do with the CPU's kernels") {
   };
   check_family(make(small_decoder()), decoder_lora(), decoder_batch(), 5e-3);
   check_model([&] { return make(biased_decoder())(full_options()); }, decoder_batch(), 1e-6);
+}
+
+TEST("cuda models: decoders answer and score as with the CPU's kernels, whether or not prompts begin alike") {
+  for (BaseType base : {BaseType::kFloat32, BaseType::kBFloat16}) {
+    ModelOptions options = decoder_lora();
+    options.base_type = base;
+    const std::unique_ptr<Model> model = small_decoder_model(small_decoder(), options);
+    for (bool alike : {false, true}) {
+      GenerateOptions prompts;
+      ScoreOptions scored;
+      for (int32_t prompt = 0; prompt < 3; ++prompt) {
+        const int32_t length = 14 + 3 * prompt;
+        for (int32_t i = 0; i < length; ++i) {
+          prompts.input_ids.push_back((i * i + (alike && i < 11 ? 0 : 7 * prompt + 1)) % kDecoderVocabulary);
+        }
+        prompts.input_lengths.push_back(length);
+        scored.option_lengths.push_back(1 + prompt);
+        scored.option_prompts.push_back(prompt);
+        for (int32_t i = 0; i <= prompt; ++i) scored.option_ids.push_back(5 * i + prompt);
+      }
+      scored.input_ids = prompts.input_ids;
+      scored.input_lengths = prompts.input_lengths;
+      CHECK((shared_tokens(scored.input_ids, scored.input_lengths) > 0) == alike);
+      prompts.max_new_tokens = 3;
+      prompts.batch_rows = 2;
+      const auto answers = model->generate(prompts);
+      const std::vector<double> expected = model->score_options(scored);
+      Emulated gpu;
+      CHECK(model->generate(prompts) == answers);
+      const std::vector<double> found = model->score_options(scored);
+      const double tolerance = base == BaseType::kFloat32 ? 1e-6 : 5e-3;
+      for (size_t i = 0; i < found.size(); ++i) CHECK_NEAR(found[i], expected[i], tolerance * std::abs(expected[i]));
+    }
+  }
 }
 
 TEST("cuda models: encoders compute what they do with the CPU's kernels") {
