@@ -129,8 +129,10 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
   run_tasks(tasks, 5 * total_pairs(spans) * shape.heads * shape.head_size, [&](int64_t task) {
     const int64_t first = task % key_heads * group_heads;
     const std::vector<size_t>& group = groups[task / key_heads];
+    // Spans that share some of their keys: sums from the first on.
+    const bool clears = group.size() > 1;
     for (size_t index : group) {
-      if (spans[index].query_length == 0) continue;
+      if (!clears || spans[index].query_length == 0) continue;
       clear_keys(spans[index], shape.key_stride, task % key_heads * shape.head_size, shape.head_size, grad_k);
       clear_keys(spans[index], shape.value_stride, task % key_heads * shape.head_size, shape.head_size, grad_v);
     }
@@ -151,7 +153,8 @@ void attention_backward(const AttentionShape& shape, const std::vector<Attention
                                             {q + part.query, k + part.key, v + part.value,
                                              log_sum_exp + head * query_rows + span.query_start, grad_out + part.query,
                                              mean_grads.data() + span.query_start * shape.heads + head,
-                                             grad_q + part.query, grad_k + part.key, grad_v + part.value, sums});
+                                             grad_q + part.query, grad_k + part.key, grad_v + part.value, sums,
+                                             clears || head > first});
       }
     }
   });

@@ -224,7 +224,19 @@ struct BackwardPointers {
   const float* mean_grad;  // of query i: [i * heads]
   float *grad_q, *grad_k, *grad_v;
   float* grad_bias;  // of offset 0; null: not wanted
+  bool adds;         // grad_k and grad_v hold sums already
 };
+
+// C += A B in the rows that hold sums, the first `held`, and C = A B in the others: memory need not be cleared.
+template <class Operands>
+void add_to_held(int64_t held, int64_t m, int64_t n, int64_t k, Left<typename Operands::Word> a,
+                 Right<typename Operands::Word> b, float* c, int64_t c_stride) {
+  held = std::min(held, m);
+  if (held > 0) Operands::product(held, n, k, a, b, c, c_stride, true);
+  if (held == m) return;
+  a.data += held * a.row;
+  Operands::product(m - held, n, k, a, b, c + held * c_stride, c_stride, false);
+}
 
 template <class Operands>
 void backward_head(const SpanHead& part, const BackwardPointers& at) {
@@ -258,6 +270,7 @@ void backward_head(const SpanHead& part, const BackwardPointers& at) {
   Operands::pack(queries, size, at.q, stride, q_packed);
   Operands::pack(queries, size, at.grad_out, stride, grad_out_packed);
   const int64_t size_depth = Operands::depth(size), queries_depth = Operands::depth(queries);
+  int64_t held = at.adds ? keys : 0;
   for (int64_t begin = 0; begin < queries; begin += kQueryBlock) {
     const int64_t end = std::min(begin + kQueryBlock, queries), rows = end - begin;
     const int64_t visible = part.visible(end), padded = padded_row(visible);
@@ -274,12 +287,15 @@ void backward_head(const SpanHead& part, const BackwardPointers& at) {
     }
     // Blocks begin at even queries: with a word.
     const int64_t first = Operands::depth(begin);
-    Operands::product(visible, size, rows, Operands::left_transposed(visible, rows, scores, padded, room),
-                      packed_operand<Word>(grad_out_packed, queries_depth, first), at.grad_v, shape.value_stride, true);
+    add_to_held<Operands>(held, visible, size, rows, Operands::left_transposed(visible, rows, scores, padded, room),
+                          packed_operand<Word>(grad_out_packed, queries_depth, first), at.grad_v, shape.value_stride);
     Operands::product(rows, size, visible, Operands::left(rows, visible, grad, padded, room),
                       packed_operand<Word>(k_packed, Operands::depth(keys)), at.grad_q + begin * stride, stride, false);
-    Operands::product(visible, size, rows, Operands::left_transposed(visible, rows, grad, padded, room),
-                      packed_operand<Word>(q_packed, queries_depth, first), at.grad_k, shape.key_stride, true);
+    // Where k and v are one, so is their gradient, which holds the values' part by now.
+    add_to_held<Operands>(at.grad_k == at.grad_v ? visible : held, visible, size, rows,
+                          Operands::left_transposed(visible, rows, grad, padded, room),
+                          packed_operand<Word>(q_packed, queries_depth, first), at.grad_k, shape.key_stride);
+    held = std::max(held, visible);
   }
 }
 

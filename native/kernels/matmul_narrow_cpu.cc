@@ -62,7 +62,14 @@ constexpr int64_t kRowsAhead = 8;
 
 // Two rows in words: to[j] for j < n; with zeros up to a whole vector where `fill`.
 RKIF_INLINE void pair_rows(const float* low, const float* high, int64_t n, bool fill, Pair* to) {
-  for (int64_t j = 0; j < n; j += 16, to += 16) {
+  int64_t j = 0;
+  // Masks cost as much as the work itself.
+  if (high != nullptr) {
+    for (; j + 16 <= n; j += 16, to += 16) {
+      _mm512_storeu_si512(to, paired(_mm512_loadu_ps(low + j), _mm512_loadu_ps(high + j)));
+    }
+  }
+  for (; j < n; j += 16, to += 16) {
     const __mmask16 lanes = first_lanes(std::min<int64_t>(16, n - j));
     const __m512 first = load_lanes(lanes, low + j);
     const __m512 second = load_lanes(high == nullptr ? 0 : lanes, high == nullptr ? low + j : high + j);
@@ -83,7 +90,12 @@ void narrow_rows(int64_t m, int64_t k, const float* source, int64_t stride, Pair
     if (i + kRowsAhead < m) {
       for (int64_t p = 0; p < k; p += 16) __builtin_prefetch(source + kRowsAhead * stride + p);
     }
-    for (int64_t p = 0; p < k; p += 32) {
+    int64_t p = 0;
+    for (; p + 32 <= k; p += 32) {
+      const __m512 low = _mm512_loadu_ps(source + p), high = _mm512_loadu_ps(source + p + 16);
+      _mm512_storeu_si512(pairs + p / 2, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+    for (; p < k; p += 32) {
       const int64_t left = k - p;
       const __m512 low = load_lanes(first_lanes(std::min<int64_t>(16, left)), source + p);
       const __m512 high = load_lanes(first_lanes(std::clamp<int64_t>(left - 16, 0, 16)), source + p + 16);

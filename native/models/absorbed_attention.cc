@@ -1,7 +1,6 @@
 #include "models/absorbed_attention.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/zeros.h>
@@ -11,9 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/head_products.h"
 #include "models/autograd.h"
 #include "models/device.h"
 #include "models/low_rank_path.h"
+#include "models/profile.h"
 
 namespace rkif {
 namespace {
@@ -24,9 +25,6 @@ std::optional<at::Tensor> leaf(const Linear& layer, const at::Tensor& factor) {
   return layer.adapter_active() && tracks(factor) ? std::optional(factor) : std::nullopt;
 }
 
-// [rows, heads * size] as [heads, rows, size].
-at::Tensor by_head(const at::Tensor& x, int64_t heads) { return x.view({x.size(0), heads, -1}).transpose(0, 1); }
-
 // A layer's matrices by head, between what its heads are made of and rows of [x, h of keys, h of values], in which its
 // own h begins at `column`.
 struct HeadMatrices {
@@ -35,38 +33,50 @@ struct HeadMatrices {
   int64_t row;  // elements of [x, h of keys, h of values]
   int64_t column;
 
-  at::Tensor weight() const { return layer->weight.view({heads, -1, layer->weight.size(1)}); }
-  at::Tensor b() const { return layer->b.detach().view({heads, -1, layer->b.size(1)}); }
-  int64_t width() const { return layer->weight.size(1); }
-
+  HeadWeights weights() const {
+    HeadWeights weights{heads, layer->weight.size(0) / heads, layer->weight.size(1)};
+    TORCH_INTERNAL_ASSERT(layer->weight.is_contiguous());
+    if (layer->weight.scalar_type() == at::kFloat) {
+      weights.w = layer->weight.const_data_ptr<float>();
+    } else {
+      weights.narrow_w = bfloat16_values(layer->weight);
+    }
+    weights.rank = rank_of(*layer);
+    if (weights.rank > 0) weights.b = layer->b.const_data_ptr<float>();
+    weights.scale = layer->scale;
+    weights.row = row;
+    weights.column = column;
+    return weights;
+  }
   // [rows, heads * head size] -> [rows, heads * row]: times W and scale * B.
   at::Tensor spread(const at::Tensor& x) const {
-    const at::Tensor parts = by_head(x, heads);
-    at::Tensor spread = at::empty({x.size(0), heads * row}, x.options());
-    const at::Tensor into = by_head(spread, heads);
-    into.narrow(2, 0, width()).copy_(at::bmm(parts.to(layer->type()), weight()));
-    if (row == width()) return spread;
-    into.narrow(2, width(), row - width()).zero_();
-    if (rank_of(*layer) > 0) own(spread).copy_(at::bmm(parts, b()).mul_(layer->scale));
+    NamedWork work(kHeadProducts);
+    const at::Tensor in = x.contiguous();
+    at::Tensor spread = at::empty({in.size(0), heads * row}, in.options());
+    spread_heads(weights(), in.size(0), in.const_data_ptr<float>(), spread.mutable_data_ptr<float>());
     return spread;
   }
   // [rows, heads * row] -> [rows, heads * head size]: times the transposed.
   at::Tensor gathered(const at::Tensor& spread) const {
-    const at::Tensor from = by_head(spread, heads);
-    at::Tensor gathered = at::empty({spread.size(0), layer->weight.size(0)}, spread.options());
-    const at::Tensor into = by_head(gathered, heads);
-    into.copy_(at::bmm(from.narrow(2, 0, width()).to(layer->type()), weight().transpose(1, 2)));
-    if (rank_of(*layer) > 0) into.add_(at::bmm(own(spread), b().transpose(1, 2)), layer->scale);
+    NamedWork work(kHeadProducts);
+    const at::Tensor in = spread.contiguous();
+    at::Tensor gathered = at::empty({in.size(0), layer->weight.size(0)}, in.options());
+    gather_heads(weights(), in.size(0), in.const_data_ptr<float>(), gathered.mutable_data_ptr<float>());
     return gathered;
   }
   // Adds the gradient of B, where x became `spread`, or the other way round; one of the two is a gradient. `of_own`:
   // own(spread).
   void add_gradient(const at::Tensor& x, const at::Tensor& of_own) const {
-    const at::Tensor gradient = layer->b.grad().view({heads, -1, layer->b.size(1)});
-    gradient.add_(at::bmm(by_head(x, heads).transpose(1, 2), of_own), layer->scale);
+    NamedWork work(kHeadProducts);
+    const at::Tensor in = x.contiguous();
+    add_head_gradient(weights(), in.size(0), in.const_data_ptr<float>(),
+                      {of_own.const_data_ptr<float>(), of_own.stride(0), of_own.stride(1)},
+                      layer->b.grad().mutable_data_ptr<float>());
   }
-  // [heads, rows, rank] of rows that are spread.
-  at::Tensor own(const at::Tensor& spread) const { return by_head(spread, heads).narrow(2, column, rank_of(*layer)); }
+  // [rows, heads, rank] of rows that are spread.
+  at::Tensor own(const at::Tensor& spread) const {
+    return spread.view({spread.size(0), heads, row}).narrow(2, column, rank_of(*layer));
+  }
 };
 
 struct HeadsKept {

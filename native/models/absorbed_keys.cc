@@ -1,29 +1,25 @@
 #include "models/absorbed_keys.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 
 #include "models/device.h"
+#include "models/profile.h"
 
 namespace rkif {
-namespace {
 
-// [rows, heads * in] x [heads, in, out] -> [rows, heads * out]
-at::Tensor times_by_head(const at::Tensor& x, const at::Tensor& matrices) {
-  const int64_t rows = x.size(0), heads = matrices.size(0);
-  return at::bmm(x.view({rows, heads, -1}).transpose(0, 1), matrices).transpose(0, 1).reshape({rows, -1});
+AbsorbedKeys::AbsorbedKeys(const Linear& keys, const Linear& values, int64_t heads)
+    : heads_(heads), keys_(keys.dense().contiguous()), values_(values.dense().contiguous()) {
+  TORCH_CHECK(!keys.bias.defined() && !values.bias.defined(), "absorbed keys: layers with a bias");
 }
 
-}  // namespace
-
-AbsorbedKeys::AbsorbedKeys(const Linear& keys, const Linear& values, int64_t heads) {
-  TORCH_CHECK(!keys.bias.defined() && !values.bias.defined(), "absorbed keys: layers with a bias");
-  const at::Tensor of_keys = keys.dense(), of_values = values.dense();
-  const int64_t width = of_keys.size(1);
-  keys_ = of_keys.view({heads, -1, width});
-  values_ = of_values.view({heads, -1, width}).transpose(1, 2);
+HeadWeights AbsorbedKeys::weights(const at::Tensor& of) const {
+  HeadWeights weights{heads_, of.size(0) / heads_, of.size(1)};
+  weights.w = of.const_data_ptr<float>();
+  weights.row = weights.column = weights.width;
+  return weights;
 }
 
 bool AbsorbedKeys::pays(const Work& work, int64_t head_size, int64_t width, const at::Tensor& like) {
@@ -40,8 +36,20 @@ bool AbsorbedKeys::pays(const Work& work, int64_t head_size, int64_t width, cons
   return 2 * work.queries * (head_size + 2 * states) <= states * head_size;
 }
 
-at::Tensor AbsorbedKeys::queries(const at::Tensor& q) const { return times_by_head(q, keys_); }
+at::Tensor AbsorbedKeys::queries(const at::Tensor& q) const {
+  NamedWork work(kHeadProducts);
+  const at::Tensor in = q.contiguous();
+  at::Tensor queries = at::empty({in.size(0), heads_ * keys_.size(1)}, in.options());
+  spread_heads(weights(keys_), in.size(0), in.const_data_ptr<float>(), queries.mutable_data_ptr<float>());
+  return queries;
+}
 
-at::Tensor AbsorbedKeys::values(const at::Tensor& mixed) const { return times_by_head(mixed, values_); }
+at::Tensor AbsorbedKeys::values(const at::Tensor& mixed) const {
+  NamedWork work(kHeadProducts);
+  const at::Tensor in = mixed.contiguous();
+  at::Tensor values = at::empty({in.size(0), values_.size(0)}, in.options());
+  gather_heads(weights(values_), in.size(0), in.const_data_ptr<float>(), values.mutable_data_ptr<float>());
+  return values;
+}
 
 }  // namespace rkif

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/head_products.h"
 #include "models/linear.h"
 
 namespace rkif {
@@ -32,8 +33,10 @@ class AbsorbedKeys {
   at::Tensor values(const at::Tensor& mixed) const;
 
  private:
-  at::Tensor keys_;    // [heads, head size, width]
-  at::Tensor values_;  // [heads, width, head size]
+  HeadWeights weights(const at::Tensor& of) const;
+
+  int64_t heads_;
+  at::Tensor keys_, values_;  // [heads * head size, width], fp32
 };
 
 }  // namespace rkif

@@ -26,6 +26,11 @@ inline Stored stored_type(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kBFloat16 ? Stored::kBfloat16 : Stored::kFloat32;
 }
 
+// The values of a bf16 tensor, as the kernels have them.
+inline const Bfloat16* bfloat16_values(const at::Tensor& tensor) {
+  return reinterpret_cast<const Bfloat16*>(tensor.const_data_ptr<at::BFloat16>());
+}
+
 // The values of up to kMostParts contiguous tensors of one type and size.
 inline Parts<void> parts_of(const std::vector<at::Tensor>& tensors) {
   TORCH_INTERNAL_ASSERT(!tensors.empty() && tensors.size() <= size_t{kMostParts});

@@ -6,6 +6,7 @@
 #include "kernels/matmul_narrow.h"
 #include "kernels/vocabulary.h"
 #include "models/autograd.h"
+#include "models/device.h"
 #include "models/profile.h"
 
 namespace rkif {
@@ -15,11 +16,6 @@ namespace {
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
   if (weight.scalar_type() == at::kFloat) return at::mm(x, weight);
   return at::mm(x.to(weight.scalar_type()), weight, at::kFloat);
-}
-
-// The values of a bf16 tensor, as the kernels have them.
-const Bfloat16* bfloat16_values(const at::Tensor& tensor) {
-  return reinterpret_cast<const Bfloat16*>(tensor.const_data_ptr<at::BFloat16>());
 }
 
 at::Tensor logits_of(const at::Tensor& states, const at::Tensor& weight, bool narrow) {

@@ -26,9 +26,8 @@ class LowRankPath {
   // `base`, where it is defined: y is to hold its sum with the path, and not what it holds now. bf16.
   void add_to(const at::Tensor& y, const at::Tensor& x, float* hidden, const at::Tensor& base = {}) const {
     NamedWork work("rkif::low_rank");
-    const void* of_base = base.defined() ? base.const_data_ptr<at::BFloat16>() : nullptr;
     kernels_of(x).low_rank_forward(x.size(0), layer_, x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), hidden,
-                                   static_cast<const Bfloat16*>(of_base));
+                                   base.defined() ? bfloat16_values(base) : nullptr);
   }
   void backward(const float* x, const float* hidden, const at::Tensor& dy, const LowRankGradients& into) const {
     NamedWork work("rkif::low_rank");

@@ -18,6 +18,8 @@ struct OperatorTime {
 
 // The name that waits for a device have, such as for a loss; see on_host in device.h.
 inline constexpr const char* kHostWait = "rkif::wait";
+// Of kernels/head_products.h, wherever they are called.
+inline constexpr const char* kHeadProducts = "rkif::head_products";
 
 // Measures what this thread does from now on, and what the threads do that compute its backward passes on a GPU: a
 // thread's time there is that of handing work to the GPU. What was measured before, by any thread, is dropped.

@@ -6,7 +6,10 @@ import { stepsOn } from "./step.js";
 
 /** What takes the time, and which operators that is; the first that fits counts. */
 const kinds: readonly (readonly [string, RegExp])[] = [
-  ["matrix products", /^aten::(mm|addmm_?|bmm|baddbmm_?|matmul|linear)$|^mkldnn::|^rkif::vocabulary$/],
+  [
+    "matrix products",
+    /^aten::(mm|addmm_?|bmm|baddbmm_?|matmul|linear)$|^mkldnn::|^rkif::(vocabulary|head_products)$/,
+  ],
   ["adapters' low-rank paths", /^rkif::low_rank$/],
   ["attention", /^rkif::attention$/],
   ["dropout, residuals", /^rkif::(dropout|residual)$/],
