@@ -8,19 +8,32 @@
 
 namespace rkif {
 
-// logits [rows, vocabulary] = x W^T. x: [rows, width], w: [vocabulary, width]; all contiguous fp32. `narrow`: where the
-// CPU multiplies bf16, operands are rounded to it on the way; sums stay fp32.
-void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, bool narrow,
-                       float* logits);
+// logits [rows, vocabulary] = x W^T. x: [rows, width], w: [vocabulary, width]; all contiguous fp32.
+void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const float* w, float* logits);
 
-// dx [rows, width] = g W. g: [rows, vocabulary].
-void vocabulary_gradient(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const float* w, bool narrow,
-                         float* dx);
+// Of every row of x, which token is to come, and what becomes of it.
+struct CrossEntropy {
+  int64_t rows;
+  int64_t vocabulary;
+  int64_t width;
+  const float* x;            // [rows, width]
+  const int32_t* labels;     // [rows], tokens
+  float scale = 1;           // of the gradient
+  float* log_p = nullptr;    // [rows]: log softmax(x W^T)[label]
+  float* grad_x = nullptr;   // [rows, width]: scale * (softmax(x W^T) W - W[label])
+  float* scratch = nullptr;  // scratch_floats()
 
-// Both of a matrix in bf16, of even width, where multiplies_bfloat16(): the same bits as of a `narrow` one whose
-// rounded values it has (but for those below the least normal number), with half of what is read and nothing to round.
-void vocabulary_logits(int64_t rows, int64_t vocabulary, int64_t width, const float* x, const Bfloat16* w,
-                       float* logits);
-void vocabulary_gradient(int64_t rows, int64_t vocabulary, int64_t width, const float* g, const Bfloat16* w, float* dx);
+  int64_t scratch_floats() const;
+};
+
+// W is read once, and no logits are kept: the softmax's numerators multiply W while it is in the cache, by a maximum
+// that is scaled away where a greater one comes (the online softmax of Milakov and Gimelshein, arXiv 1805.02867).
+// w: [vocabulary, width], contiguous. `narrow`: where the CPU multiplies bf16, operands of products are rounded to it
+// on the way; sums, exponentials and logarithms stay fp32.
+void vocabulary_cross_entropy(const CrossEntropy& of, const float* w, bool narrow);
+
+// Of a matrix in bf16, of even width, where multiplies_bfloat16(): the same bits as of a `narrow` one whose rounded
+// values it has (but for those below the least normal number), with half of what is read and nothing to round.
+void vocabulary_cross_entropy(const CrossEntropy& of, const Bfloat16* w);
 
 }  // namespace rkif

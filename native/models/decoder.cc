@@ -4,7 +4,6 @@
 
 #include "models/config_check.h"
 #include "models/decoder_model.h"
-#include "models/head.h"
 
 namespace rkif {
 namespace {
@@ -154,6 +153,6 @@ at::Tensor Decoder::states(const Batch& batch, const std::vector<int32_t>* rows,
   return stack_.run(input, embedding_, pass);
 }
 
-at::Tensor Decoder::head(const at::Tensor& states) const { return vocabulary_head(states, head_, options_); }
+VocabularyHead Decoder::head() const { return {head_}; }
 
 }  // namespace rkif

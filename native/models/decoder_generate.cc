@@ -122,7 +122,7 @@ NextLogits Decoder::next_logits(const GenerateOptions& options, const Generation
     add_runs(input, {prompt_runs, answer_runs, shared_runs, repeated_runs}, upload);
     want(tokens.last, tokens.positions, kept->longest, upload, input, LastLayer::kWanted);
     upload.send();
-    return head(stack_.run(input, embedding_, kept->pass));
+    return logits_of(stack_.run(input, embedding_, kept->pass));
   };
 }
 

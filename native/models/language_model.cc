@@ -27,7 +27,7 @@ LossReport LanguageModel::accumulate_batch(const Batch& batch, const AccumulateO
   Upload upload(options_.device);
   const bool all = targets.rows.size() == batch.labels.size();
   at::Tensor rows = states(batch, all ? nullptr : &targets.rows, options, upload);
-  return backward_of_cross_entropy(head(rows), targets.labels, options);
+  return backward_of_labels(rows, targets.labels, head(), options_, options);
 }
 
 std::vector<double> LanguageModel::losses_of(const Predictions& predictions, const std::vector<int32_t>& labels,
@@ -53,7 +53,7 @@ std::vector<double> LanguageModel::losses_of(const Predictions& predictions, con
       places.push_back(static_cast<int32_t>(rows.size() - 1));
       chunk.push_back(labels[order[next]]);
     }
-    at::Tensor logits = head(at::index_select(predictions.states, 0, index_tensor(rows, predictions.states)));
+    at::Tensor logits = logits_of(at::index_select(predictions.states, 0, index_tensor(rows, predictions.states)));
     std::vector<double> part = cross_entropy(logits, places, chunk);
     for (size_t i = 0; i < part.size(); ++i) losses[order[first + i]] = part[i];
   }
@@ -81,7 +81,7 @@ at::Tensor LanguageModel::logits(const Batch& batch) {
   c10::InferenceMode inference;
   check(batch);
   Upload upload(options_.device);
-  return head(states(batch, nullptr, {}, upload));
+  return logits_of(states(batch, nullptr, {}, upload));
 }
 
 std::vector<std::vector<int32_t>> LanguageModel::generate(const GenerateOptions& options) {

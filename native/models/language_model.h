@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/generation.h"
+#include "models/head.h"
 #include "models/packed.h"
 #include "models/trainable_model.h"
 
@@ -40,8 +41,9 @@ class LanguageModel : public TrainableModel {
   // holds already.
   virtual at::Tensor states(const Batch& batch, const std::vector<int32_t>* rows, const AccumulateOptions& options,
                             Upload& upload) const = 0;
+  virtual VocabularyHead head() const = 0;
   // fp32 logits of states.
-  virtual at::Tensor head(const at::Tensor& states) const = 0;
+  at::Tensor logits_of(const at::Tensor& states) const { return vocabulary_logits(states, head(), options_); }
 
   // What gives the next logits of rows that have room. It is used while the options live.
   virtual NextLogits next_logits(const GenerateOptions& options, const GenerationRoom& room) const = 0;

@@ -90,22 +90,27 @@ std::vector<at::Tensor> cross_entropy_into_gradient(const at::Tensor& logits, co
   return found;
 }
 
-LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels,
-                                     const AccumulateOptions& options) {
-  at::Tensor gradient = logits.detach();
-  const std::vector<at::Tensor> log_p =
-      cross_entropy_into_gradient(gradient, labels, options.loss_scale / options.divisor);
-  const auto label_tokens = static_cast<int64_t>(labels.size());
+LossReport backward_of_losses(const at::Tensor& of, const at::Tensor& gradient, const std::vector<at::Tensor>& log_p,
+                              const AccumulateOptions& options) {
+  int64_t label_tokens = 0;
+  for (const at::Tensor& some : log_p) label_tokens += some.numel();
   if (options.report.defined() && label_tokens > 0) {
     at::NoGradGuard no_grad;
     const at::Tensor all = at::cat(log_p);
     kernels_of(all).add_losses(all.numel(), all.const_data_ptr<float>(), values_in<StepReport>(options.report));
   }
-  if (logits.requires_grad()) torch::autograd::backward({logits}, {gradient});
+  if (of.requires_grad()) torch::autograd::backward({of}, {gradient});
   if (options.report.defined()) return {std::numeric_limits<double>::quiet_NaN(), label_tokens};
   // Read last: a GPU has the backward pass to do while the host waits for the forward pass's result.
   const std::vector<double> found = losses_of(log_p);
   return {std::accumulate(found.begin(), found.end(), 0.0), label_tokens};
+}
+
+LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels,
+                                     const AccumulateOptions& options) {
+  const at::Tensor gradient = logits.detach();
+  return backward_of_losses(
+      logits, gradient, cross_entropy_into_gradient(gradient, labels, options.loss_scale / options.divisor), options);
 }
 
 }  // namespace rkif

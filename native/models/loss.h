@@ -25,9 +25,13 @@ std::vector<double> losses_of(const std::vector<at::Tensor>& log_probabilities);
 std::vector<at::Tensor> cross_entropy_into_gradient(const at::Tensor& logits, const std::vector<int32_t>& labels,
                                                     double scale);
 
-// The sum of the losses, as the options say; the gradient of that sum * loss_scale / divisor goes back through the
-// graph that made `logits`, which must be the output of an operation that does not keep it: the gradient takes its
-// place.
+// What the options say of the sum of the losses whose log probabilities these are; `gradient`, that of the sum *
+// loss_scale / divisor, goes back through the graph that made `of`.
+LossReport backward_of_losses(const at::Tensor& of, const at::Tensor& gradient, const std::vector<at::Tensor>& log_p,
+                              const AccumulateOptions& options);
+
+// The same of the labels' losses after logits, which must be the output of an operation that does not keep them: the
+// gradient takes their place.
 LossReport backward_of_cross_entropy(const at::Tensor& logits, const std::vector<int32_t>& labels,
                                      const AccumulateOptions& options);
 

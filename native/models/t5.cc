@@ -1,13 +1,11 @@
 #include "models/t5.h"
 
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/mul.h>
 
 #include <cmath>
 
 #include "models/absorbed_attention.h"
 #include "models/config_check.h"
-#include "models/head.h"
 #include "models/t5_model.h"
 
 namespace rkif {
@@ -160,9 +158,8 @@ at::Tensor T5::states(const Batch& batch, const std::vector<int32_t>* rows, cons
   return rows ? at::index_select(states, 0, chosen) : states;
 }
 
-at::Tensor T5::head(const at::Tensor& states) const {
-  if (!config_.scale_decoder_outputs) return vocabulary_head(states, head_, options_);
-  return vocabulary_head(at::mul(states, 1 / std::sqrt(static_cast<double>(config_.d_model))), head_, options_);
+VocabularyHead T5::head() const {
+  return {head_, config_.scale_decoder_outputs ? 1 / std::sqrt(static_cast<double>(config_.d_model)) : 1};
 }
 
 }  // namespace rkif

@@ -125,7 +125,7 @@ NextLogits T5::next_logits(const GenerateOptions& options, const GenerationRoom&
       upload.send();
       kept->cross.write(encoder_.encode(read, embedding_, kept->pass), cross_runs, kept->pass);
     }
-    return head(decoder_.decode(written, {}, kept->cross.layers(), embedding_, kept->pass));
+    return logits_of(decoder_.decode(written, {}, kept->cross.layers(), embedding_, kept->pass));
   };
 }
 

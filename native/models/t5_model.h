@@ -17,7 +17,7 @@ class T5 : public LanguageModel {
   Targets targets_of(const Batch& batch) const override;
   at::Tensor states(const Batch& batch, const std::vector<int32_t>* rows, const AccumulateOptions& options,
                     Upload& upload) const override;
-  at::Tensor head(const at::Tensor& states) const override;
+  VocabularyHead head() const override;
   NextLogits next_logits(const GenerateOptions& options, const GenerationRoom& room) const override;
   Predictions option_states(const Sequences& prompts, const Sequences& targets,
                             const ScoreOptions& options) const override;

@@ -1,12 +1,16 @@
 // The parts of the models against formulas worked by hand.
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "check.h"
 #include "models/dropout.h"
+#include "models/head.h"
 #include "models/linear.h"
 #include "models/loss.h"
 #include "models/norm.h"
@@ -76,6 +80,47 @@ TEST("models: cross entropy and its gradient against double precision") {
       double p = std::exp(x[i * kVocabulary + j]) / sum;
       CHECK_NEAR(gradient[i * kVocabulary + j], 0.5 * (p - (j == labels[i])), 1e-6);
     }
+  }
+}
+
+TEST("models: labels' losses without logits are those of logits, with their gradient, scaled as the head is") {
+  constexpr int64_t kRows = 9, kVocabulary = 1500, kWidth = 20;
+  const at::Tensor states = random_matrix(kRows, kWidth, 3, 1);
+  Linear layer;
+  layer.weight = random_matrix(kVocabulary, kWidth, 4, 1);
+  layer.weight.set_requires_grad(false);
+  const std::vector<int32_t> labels = {0, 1499, 700, 5, 5, 1000, 3, 2, 1};
+  AccumulateOptions accumulate;
+  accumulate.loss_scale = 3;
+  accumulate.divisor = 7;
+  for (double scale : {1.0, 0.3}) {
+    const auto run = [&](const auto& backward) {
+      at::Tensor x = states.detach().clone().requires_grad_(true);
+      const LossReport report = backward(x);
+      CHECK_EQUAL(report.label_tokens, kRows);
+      return std::pair{report.loss_sum, values(x.grad())};
+    };
+    const VocabularyHead head{layer, scale};
+    const auto expected = run([&](const at::Tensor& x) {
+      return backward_of_cross_entropy(vocabulary_logits(x, head, {}), labels, accumulate);
+    });
+    const auto found = run([&](const at::Tensor& x) { return backward_of_labels(x, labels, head, {}, accumulate); });
+    CHECK_NEAR(found.first / expected.first, 1, 1e-6);
+    CHECK(relative_difference(found.second, expected.second) < 1e-6);
+    // A layer that trains has a gradient, too.
+    Linear trained;
+    trained.weight = layer.weight.detach().clone().requires_grad_(true);
+    trained.weight.mutable_grad() = at::zeros_like(trained.weight);
+    const auto again =
+        run([&](const at::Tensor& x) { return backward_of_labels(x, labels, {trained, scale}, {}, accumulate); });
+    CHECK_NEAR(again.first / expected.first, 1, 1e-6);
+    CHECK(relative_difference(again.second, expected.second) < 1e-6);
+    // Probabilities less the labels add up to zero over the tokens.
+    const std::vector<float> of_weight = values(trained.weight.grad());
+    std::vector<double> sums(kWidth);
+    for (size_t i = 0; i < of_weight.size(); ++i) sums[i % kWidth] += of_weight[i];
+    for (double sum : sums) CHECK_NEAR(sum, 0, 1e-5);
+    CHECK(*std::max_element(of_weight.begin(), of_weight.end()) > 0.1);
   }
 }
 

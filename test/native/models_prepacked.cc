@@ -70,11 +70,11 @@ TEST("prepacked: a bf16 base's steps read a copy of the head, which changes no b
   copied.weight = plain.weight;
   ModelOptions options;
   options.base_type = BaseType::kBFloat16;
+  const std::vector<int32_t> labels = {0, 69, 3, 3, 50, 7, 1};
   auto run_head = [&](const Linear& head, const ModelOptions& with) {
     at::Tensor x = states.clone().requires_grad_(true);
-    at::Tensor logits = vocabulary_head(x, head, with);
-    torch::autograd::backward({logits}, {at::ones_like(logits)});
-    return std::pair{values(logits.detach()), values(x.grad())};
+    const LossReport report = backward_of_labels(x, labels, {head}, with, {});
+    return std::pair{report.loss_sum, values(x.grad())};
   };
   const auto expected = run_head(plain, options);
   // What the copy is made from is not read once it is there.
